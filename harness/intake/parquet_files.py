@@ -1,0 +1,127 @@
+"""Parquet files from strangers: columns by name, pages checked before they are unpacked, rows in bounded batches.
+
+Only the columns asked for are read; a `path` beside image bytes never is (a reader that follows it opens local files).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from harness.errors import SubmissionError
+from harness.intake.files import SetFile, reading
+from harness.intake.labels import as_int64
+from harness.intake.limits import MIB, check_expansion
+from harness.intake.parquet_pages import DELTA_BYTE_ARRAY, Pages, walk_pages
+
+FORMAT = "parquet"
+MOST_FOOTER = 16 * MIB
+BATCH_BYTES = 256 * MIB
+BATCH_ROWS = 512
+
+
+@dataclass(frozen=True)
+class ParquetColumn:
+    """One column of one file. `leaf` is the path of its values inside the file: `label`, `image.bytes`, `image.list.element`."""
+
+    file: SetFile
+    name: str
+    type: pa.DataType
+    leaf: str
+    rows: int
+
+
+def find_column(file: SetFile, accepted: tuple[str, ...]) -> ParquetColumn:
+    """The one column with an accepted name. Raises SubmissionError when none or several are there, or the file is damaged."""
+    with reading(file, FORMAT):
+        _check_footer_size(file)
+        with pq.ParquetFile(file.path) as opened:
+            schema, rows = opened.schema_arrow, opened.metadata.num_rows
+            leaves = [leaf.path for leaf in opened.schema]
+    found = [name for name in schema.names if name in accepted]
+    if len(found) != 1:
+        raise SubmissionError(
+            f"{'several columns could be' if found else 'no column is'} the {accepted[0]} column",
+            where=file.name,
+            why=f"accepted: {', '.join(accepted)}; the file has {', '.join(schema.names)[:200]}",
+            fix=f"name exactly one column {accepted[0]!r}",
+        )
+    name = found[0]
+    own = [leaf for leaf in leaves if leaf == name or leaf.startswith(f"{name}.")]
+    leaf = f"{name}.bytes" if f"{name}.bytes" in own else own[0]
+    return ParquetColumn(file, name, schema.field(name).type, leaf, rows)
+
+
+def check_pages(column: ParquetColumn, most_values: int, most_bytes: int) -> Pages:
+    """Totals of the column's pages, none of them unpacked. Raises SubmissionError when they unpack to more than allowed."""
+    file = column.file
+    with reading(file, FORMAT), pq.ParquetFile(file.path) as opened:
+        leaf = [leaf.path for leaf in opened.schema].index(column.leaf)
+        pages = walk_pages(file.path, opened.metadata, leaf)
+    if pages.values > most_values or pages.unpacked > most_bytes:
+        raise SubmissionError(
+            "the parquet file unpacks to more than the set may hold",
+            where=f"{file.name}: {column.leaf}",
+            why=f"{pages.values:,} values in {pages.unpacked:,} bytes; at most {most_values:,} in {most_bytes:,}",
+            fix="store exactly classes x IPC rows",
+        )
+    if DELTA_BYTE_ARRAY in pages.encodings:
+        raise SubmissionError(
+            "parquet encoding DELTA_BYTE_ARRAY is not accepted", where=f"{file.name}: {column.leaf}",
+            why="its unpacked size cannot be known beforehand", fix="write the file with the default encodings",
+        )  # fmt: skip
+    check_expansion(file.size, pages.unpacked, file.name)
+    return pages
+
+
+def iterate_column(column: ParquetColumn, batch_rows: int) -> Iterator[pa.Array]:
+    """The column's values, at most `batch_rows` at a time. Raises SubmissionError on damage and on other rows than announced."""
+    seen = 0
+    with reading(column.file, FORMAT), pq.ParquetFile(column.file.path) as opened:
+        for batch in opened.iter_batches(batch_rows, columns=[column.leaf], use_threads=False):
+            seen += batch.num_rows
+            if seen > column.rows:
+                raise ValueError(f"more rows than the {column.rows:,} its footer claims")
+            yield batch.column(0)
+        if seen < column.rows:
+            raise ValueError(f"{seen:,} rows instead of the {column.rows:,} its footer claims")
+
+
+def encoded_batch_rows(pages: Pages) -> int:
+    """Rows a batch of byte strings may have, so that it stays near BATCH_BYTES even if every row is the whole dictionary."""
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, pages.largest_dictionary)))
+
+
+def read_integers(column: ParquetColumn) -> np.ndarray:
+    """The values of an integer column, int64 [rows]. Raises SubmissionError for other types and nulls."""
+    where = f"{column.file.name}: {column.name}"
+    if not pa.types.is_integer(column.type):
+        raise SubmissionError(
+            f"column {column.name!r} is {str(column.type)[:100]}", where=where, why="it must hold integers", fix="store int64"
+        )
+    check_pages(column, column.rows, 16 * column.rows + MIB)
+    parts = [np.empty(0, np.int64)]
+    for batch in iterate_column(column, 1 << 16):
+        if batch.null_count:
+            raise SubmissionError(f"column {column.name!r} has empty rows", where=where, why="every row needs a value")
+        parts.append(as_int64(batch.to_numpy()))
+    return np.concatenate(parts)
+
+
+def struct_bytes(values: pa.Array) -> pa.Array:
+    """The `bytes` of a batch of structs {bytes, path}, or the batch itself if it holds bytes already."""
+    return pc.struct_field(values, "bytes") if pa.types.is_struct(values.type) else values
+
+
+def _check_footer_size(file: SetFile) -> None:
+    """The last eight bytes are the footer's length and `PAR1`."""
+    with file.path.open("rb") as opened:
+        opened.seek(max(0, file.size - 8))
+        tail = opened.read(8)
+    if tail[4:] != b"PAR1" or int.from_bytes(tail[:4], "little") > min(MOST_FOOTER, file.size):
+        raise ValueError("no parquet footer of a sensible size at its end")

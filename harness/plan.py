@@ -1,0 +1,215 @@
+"""Which units a command is about, which of them are done, what they will download and how long they will take."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness import freeze
+from harness.claim import is_claimed
+from harness.environment import cpu_model
+from harness.errors import RecordError, UsageError
+from harness.protocols import Protocol, find_protocol
+from harness.records import Record, read_record, record_path, unit_id
+from harness.submissions import SetSource, Submission, read_submission
+
+REGIMES = ("hl", "sl", "sl-kd")
+DEFAULT_STUDENT = "resnet18"
+
+State = Literal["done", "missing", "claimed", "unusable"]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The smallest piece of work: one student, of one protocol and seed, trained on one draw of one submission."""
+
+    submission: Submission
+    draw: int
+    protocol: Protocol
+    seed: int
+    id: str
+    record: Path
+
+    @property
+    def source(self) -> SetSource:
+        return self.submission.sets[self.draw]
+
+    @property
+    def name(self) -> str:
+        """`random/digits-ipc1 draw0 resnet18-hl-v1 seed2`, for messages."""
+        subject = f"{self.submission.slug}/{self.submission.dataset}-ipc{self.submission.ipc}"
+        return f"{subject} draw{self.draw} {self.protocol.record_folder} seed{self.seed}"
+
+
+def plan_units(
+    root: Path,
+    submission_paths: Iterable[Path],
+    protocol_id: str | None,
+    regime: str,
+    seeds: tuple[int, ...] | None,
+    results: Path,
+) -> list[Unit]:
+    """Every unit of the submissions, ordered by submission, draw, protocol, seed; done or not.
+
+    `protocol_id` wins over `regime` (hl, sl, sl-kd, or all: every regime that has a locked protocol). `seeds` None means all of the
+    protocol's. Raises SubmissionError, ProtocolError (not frozen, or altered since) and UsageError (no such protocol or seed).
+    """
+    units: dict[str, Unit] = {}
+    for path in submission_files(submission_paths):
+        submission = read_submission(path)
+        protocols = choose_protocols(root, submission, protocol_id, regime)
+        for draw in range(len(submission.sets)):
+            for protocol in protocols:
+                for seed in choose_seeds(protocol, seeds):
+                    identity = unit_id(submission.digest, draw, protocol.sha256, seed)
+                    record = record_path(results, submission, protocol, draw, seed)
+                    units[identity] = Unit(submission, draw, protocol, seed, identity, record)
+    return list(units.values())
+
+
+def submission_files(paths: Iterable[Path]) -> list[Path]:
+    """The files named, and those of the folders named. Raises UsageError for a path that leads to none."""
+    found: list[Path] = []
+    for path in paths:
+        files = [path] if path.is_file() else sorted(path.rglob("*-ipc*.yaml"))
+        if not files:
+            raise UsageError(
+                "no submission file found",
+                where=str(path),
+                fix="name a file such as submissions/random/digits-ipc1.yaml, or its folder",
+            )
+        found += files
+    return found
+
+
+def choose_protocols(root: Path, submission: Submission, protocol_id: str | None, regime: str) -> list[Protocol]:
+    """The locked, unaltered protocols a submission is run under. Raises UsageError and ProtocolError."""
+    locked = freeze.read_lock(root)
+    if protocol_id is not None:
+        chosen = [protocol_id]
+    elif regime in (*REGIMES, "all"):
+        wanted = REGIMES if regime == "all" else (regime,)
+        chosen = [found for one in wanted if (found := _newest_locked(locked, f"{submission.dataset}/{DEFAULT_STUDENT}-{one}/v"))]
+    else:
+        raise UsageError(f"no regime {regime!r}", where="--regime", fix=f"choose one of: {', '.join((*REGIMES, 'all'))}")
+    if not chosen:
+        known = [name for name in locked if name.startswith(f"{submission.dataset}/")]
+        raise UsageError(
+            f"no frozen {DEFAULT_STUDENT} protocol for {submission.dataset} under regime {regime}",
+            where=submission.relative_path,
+            fix=f"use --protocol with one of: {', '.join(known)}" if known else "see `hlbench protocols list`",
+        )
+    return [_runnable_protocol(root, name, submission) for name in chosen]
+
+
+def choose_seeds(protocol: Protocol, seeds: tuple[int, ...] | None) -> tuple[int, ...]:
+    """`seeds` in the protocol's order, or all of the protocol's. Raises UsageError for a seed the protocol does not list."""
+    if seeds is None:
+        return protocol.seeds
+    if foreign := sorted(set(seeds) - set(protocol.seeds)):
+        raise UsageError(
+            f"seed {foreign[0]} is not one of the protocol's",
+            where="--seeds",
+            why=f"{protocol.id} lists {_listed(protocol.seeds)}; a seed picked by hand could be a lucky one",
+            fix="choose among them",
+        )
+    return tuple(seed for seed in protocol.seeds if seed in seeds)
+
+
+def take_shard(units: list[Unit], index: int, count: int) -> list[Unit]:
+    """Shard `index` of `count` (1-based): every count-th unit in the order of ids, returned in plan order.
+
+    The shards of one plan partition it and differ by at most one unit in size, wherever they are computed. Raises UsageError.
+    """
+    if not 1 <= index <= count:
+        raise UsageError(
+            f"shard {index}/{count} does not exist", where="--shard", fix="write i/N with 1 <= i <= N, for example 1/4"
+        )
+    ours = set(sorted(unit.id for unit in units)[index - 1 :: count])
+    return [unit for unit in units if unit.id in ours]
+
+
+def existing_record(unit: Unit) -> Record | None:
+    """The valid record of this very unit, or None when it has none yet.
+
+    Raises RecordError when the record is malformed or altered, or was made from another content of the submission or protocol.
+    """
+    if not unit.record.exists():
+        return None
+    record = read_record(unit.record)
+    if record.unit.id != unit.id:
+        changed = "submission" if record.unit.submission_sha256 != unit.submission.digest else "protocol"
+        raise RecordError(
+            f"this unit's record was made from another version of its {changed}",
+            where=str(unit.record),
+            why="records are never rewritten, and these would be other numbers under the same name",
+            fix=f"restore the {changed}, or submit under another slug, or delete the old record",
+        )
+    return record
+
+
+def unit_state(unit: Unit) -> State:
+    """`unusable`: a record is there that `existing_record` refuses."""
+    try:
+        if existing_record(unit) is not None:
+            return "done"
+    except RecordError:
+        return "unusable"
+    return "claimed" if is_claimed(unit.record) else "missing"
+
+
+def estimate_seconds(units: list[Unit], results: Path, gpu: str | None) -> float | None:
+    """Training time of `units` in seconds, one after the other, or None when this machine has not trained such a student yet.
+
+    The rate is the median images/s of earlier records with the same student and dataset, on this processor and GPU (`gpu` None: on
+    the processor alone). Evaluation and loading are not counted.
+    """
+    rates = {key: _measured_rate(results, *key, gpu) for key in {_rate_key(unit) for unit in units}}
+    if not units or None in rates.values():
+        return None
+    return sum(_images_seen(unit) / rates[_rate_key(unit)] for unit in units)
+
+
+def _rate_key(unit: Unit) -> tuple[str, str]:
+    return unit.submission.dataset, unit.protocol.student_name
+
+
+def _images_seen(unit: Unit) -> int:
+    return unit.protocol.epochs(unit.submission.ipc) * unit.submission.ipc * unit.protocol.dataset.classes
+
+
+def _measured_rate(results: Path, dataset: str, student: str, gpu: str | None) -> float | None:
+    rates = []
+    for path in results.glob(f"{dataset}/*/ipc*/{student}-*/draw*-seed*.json"):
+        with suppress(RecordError):  # a bad record gives no rate; `leaderboard --check` is what reports it
+            record = read_record(path)
+            here = record.environment.get("cpu") == cpu_model() and record.environment.get("gpu") == gpu
+            if here and record.images_per_second:
+                rates.append(record.images_per_second)
+    return statistics.median(rates) if rates else None
+
+
+def _newest_locked(locked: Iterable[str], prefix: str) -> str | None:
+    versions = [name for name in locked if name.startswith(prefix)]
+    return max(versions, key=lambda name: int(name.removeprefix(prefix)), default=None)
+
+
+def _runnable_protocol(root: Path, protocol_id: str, submission: Submission) -> Protocol:
+    protocol = find_protocol(root, protocol_id)
+    freeze.verify(root, protocol_id)
+    if protocol.dataset.name != submission.dataset:
+        raise UsageError(
+            f"protocol {protocol_id} does not fit the submission",
+            where=submission.relative_path,
+            why=f"the protocol is for {protocol.dataset.name}, the submission for {submission.dataset}",
+            fix=f"choose a protocol whose id starts with {submission.dataset}/",
+        )
+    return protocol
+
+
+def _listed(seeds: tuple[int, ...]) -> str:
+    return ", ".join(map(str, seeds))

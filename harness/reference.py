@@ -1,0 +1,45 @@
+"""The reference submissions this project ships: which method, under which title, written where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.coresets import SELECTORS
+from harness.datasets import load_split
+from harness.distill import DISTILLERS
+from harness.errors import UsageError
+from harness.submissions import Submission
+from harness.write_submission import write_coreset, write_distilled
+
+TITLES = {
+    "random": "Random Real",
+    "kmeans-nearest": "Nearest real image to k-means centroids",
+    "kmeans-centroids": "Class-wise k-means centroids",
+}
+NOTES = {
+    "random": "Uniform without replacement in each class. The baseline every set must beat.",
+    "kmeans-nearest": "k = IPC pixel-space k-means centres a class; the nearest unused real image to each.",
+    "kmeans-centroids": "k = IPC pixel-space k-means centres a class, rounded to 8-bit images. No real image is among them.",
+}
+
+
+def make_reference(root: Path, method: str, dataset: str, ipc: int, draws: int, data: Path | None = None) -> Submission:
+    """Write `submissions/<method>/<dataset>-ipc<N>.yaml` and its data files below the checkout `root`; same arguments, same bytes.
+
+    Raises UsageError for an unknown method, dataset, or an IPC larger than the smallest class.
+    """
+    if method not in TITLES:
+        raise UsageError(f"no reference method {method!r}", fix=f"choose one of: {', '.join(TITLES)}")
+    train = load_split(dataset, "train", data)
+    header = {
+        "title": TITLES[method],
+        "authors": ["hlbench maintainers"],
+        "licence": "CC0-1.0" if method in SELECTORS else "CC-BY-4.0",
+        "contact": "open an issue in this repository",
+        "notes": NOTES[method],
+        "method": method,
+    }
+    folder = root / "submissions" / method
+    if method in SELECTORS:
+        return write_coreset(folder, header, train, ipc, [SELECTORS[method](train, ipc, draw) for draw in range(draws)])
+    return write_distilled(folder, header, train, ipc, [DISTILLERS[method](train, ipc, draw) for draw in range(draws)])

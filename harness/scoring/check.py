@@ -1,0 +1,78 @@
+"""Are the committed pages those that the records give? If not: which files, which rows, which cells."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from harness.scoring.board import build_boards, generated_pages
+
+Rows = dict[tuple[str, str], dict[str, str]]
+
+FIRST_LINK = re.compile(r"\]\(([^)]*)\)")
+SUBMISSION_LINK = re.compile(r"submissions/([a-z0-9-]+)/[a-z0-9-]+-(ipc[0-9]+)\.yaml$")
+
+
+def check_boards(root: Path, results: Path, out: Path) -> list[str]:
+    """One sentence per difference between the pages in `out` and those the records give; empty when the bytes are the same.
+
+    Raises RecordError when a record was altered, SubmissionError or ProtocolError when a file is malformed.
+    """
+    pages = build_boards(root, results, out)
+    shown = out.resolve().relative_to(root.resolve()) if out.resolve().is_relative_to(root.resolve()) else out
+    differences = []
+    for name, text in pages.items():
+        path, place = out / name, (shown / name).as_posix()
+        if not path.is_file():
+            differences.append(f"{place}: missing")
+        elif path.read_bytes() != text.encode():
+            differences += compare_pages(place, path.read_bytes().decode("utf-8", errors="replace"), text)
+    extra = [path.name for path in generated_pages(out) if path.name not in pages]
+    return differences + [f"{(shown / name).as_posix()}: extra, no record belongs to it" for name in extra]
+
+
+def compare_pages(place: str, committed: str, built: str) -> list[str]:
+    """Differences row by row and cell by cell; for pages whose rows agree, the first line that differs."""
+    before, after = _rows(committed), _rows(built)
+    differences = []
+    for heading, key in sorted(before.keys() | after.keys()):
+        row = f"{place}: row {_row_name(key)}{f' ({heading})' if heading else ''}"
+        if (heading, key) not in before:
+            differences.append(f"{row}: not committed, in the records")
+        elif (heading, key) not in after:
+            differences.append(f"{row}: committed, not in the records")
+        else:
+            old, new = before[heading, key], after[heading, key]
+            changed = [column for column in {**new, **old} if old.get(column) != new.get(column)]
+            differences += [
+                f"{row}: {column}: {old.get(column, 'nothing')} committed, {new.get(column, 'nothing')} from records"
+                for column in changed
+            ]
+    return differences or [f"{place}: rows agree, text differs, first in line {_first_difference(committed, built)}"]
+
+
+def _rows(page: str) -> Rows:
+    """Cells of every table row, by (heading above it, first link in it): escaping leaves no pipe inside a cell."""
+    found: Rows = {}
+    heading, headers = "", []
+    for line in page.split("\n"):
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if not line.startswith("|"):
+            headers = []
+            heading = line.lstrip("# ") if line.startswith("#") else heading
+        elif not headers:
+            headers = cells
+        elif link := FIRST_LINK.search(line):
+            found[heading, link[1]] = dict(zip(headers, cells, strict=False))
+    return found
+
+
+def _row_name(key: str) -> str:
+    named = SUBMISSION_LINK.search(key)
+    return f"{named[1]} {named[2]}" if named else key
+
+
+def _first_difference(committed: str, built: str) -> int:
+    """1-based line number."""
+    pairs = list(zip(committed.split("\n"), built.split("\n"), strict=False))
+    return next((number for number, (old, new) in enumerate(pairs, start=1) if old != new), len(pairs) + 1)

@@ -1,0 +1,185 @@
+"""A submission file: who submits which distilled sets or coreset indexes, where their bytes lie, what they are declared to be.
+
+`submissions/<slug>/<dataset>-ipc<N>.yaml`. The digest covers what decides a result (slug, kind, dataset, ipc, sets and the
+declarations about the images), so a title or a contact can be mended without orphaning records.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from harness import canonical
+from harness.errors import SubmissionError
+from harness.strict_yaml import StrictModel, load_yaml, parse_model
+
+SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+FILE_NAME = re.compile(r"(?P<dataset>[a-z0-9-]+)-ipc(?P<ipc>[1-9][0-9]*)\.yaml")
+MAX_DRAWS = 20
+MAX_FILES = 1000
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ShortText = Annotated[str, Field(min_length=1, max_length=200)]
+HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s<>\"'|`\\]+$", max_length=500)]
+RepoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$")]
+
+
+class SetSource(StrictModel):
+    """One draw: a Hub dataset repo at a commit, or a path inside this project (relative to its root).
+
+    `files` are paths in the repo; one that ends in `/` names every file below that folder. `content_sha256` is the sha256 of the
+    canonical JSON of [{path, sha256, size}] sorted by path (`canonical.content_sha256`). Paths are those in the repo; for a
+    `path` that is a file, its name; for a `path` that is a folder, those below that folder.
+    """
+
+    repo: RepoId | None = None
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    files: Annotated[tuple[str, ...], Field(max_length=MAX_FILES)] = ()
+    path: str | None = None
+    content_sha256: Sha256
+
+    @field_validator("files")
+    @classmethod
+    def _files_stay_inside(cls, files):
+        return tuple(_relative_path(name) for name in files)
+
+    @field_validator("path")
+    @classmethod
+    def _path_stays_inside(cls, path):
+        return None if path is None else _relative_path(path)
+
+    @model_validator(mode="after")
+    def _hub_or_path(self):
+        hub = self.repo is not None and self.revision is not None and bool(self.files)
+        local = self.path is not None and self.repo is None and self.revision is None and not self.files
+        if hub == local:
+            raise ValueError(
+                "a set is either {repo, revision, files, content_sha256} on the Hub or {path, content_sha256} in this project"
+            )
+        return self
+
+    @property
+    def on_hub(self) -> bool:
+        return self.repo is not None
+
+    @property
+    def described(self) -> str:
+        """`org/name@<12 hex>` or the project path, for messages."""
+        return f"{self.repo}@{self.revision[:12]}" if self.on_hub else str(self.path)
+
+
+class ImageDeclaration(StrictModel):
+    """What the author says the images of a distilled set are; intake holds the files to it.
+
+    `uint8`: raw pixels 0..255. `float32`: already normalised with the statistics that `normalization` names (methods A.7).
+    `patch_shuffle`: f of RDED-type stitched sets; the student then sees shuffled f x f tiles (methods A.6).
+    """
+
+    pixel_space: Literal["uint8", "float32"]
+    normalization: ShortText | None = None
+    resolution: Annotated[int, Field(ge=1, le=1024)]
+    patch_shuffle: Annotated[int, Field(ge=1, le=8)] = 1
+
+    @model_validator(mode="after")
+    def _floats_name_their_normalization(self):
+        if (self.pixel_space == "float32") != (self.normalization is not None):
+            raise ValueError("float32 images name the normalization they are stored in; uint8 images name none")
+        return self
+
+
+class Submission(StrictModel):
+    """A parsed submission file. `slug` comes from the folder it lies in."""
+
+    slug: Annotated[str, Field(pattern=rf"^{SLUG.pattern}$")]
+    title: ShortText
+    authors: Annotated[tuple[ShortText, ...], Field(min_length=1, max_length=50)]
+    paper: HttpsUrl | None = None
+    code: HttpsUrl | None = None
+    licence: ShortText
+    contact: ShortText
+    notes: Annotated[str, Field(max_length=2000)] = ""
+    kind: Literal["distilled", "coreset"]
+    dataset: ShortText
+    ipc: Annotated[int, Field(ge=1, le=1300)]
+    method: ShortText
+    split_fingerprint: Sha256 | None = None
+    images: ImageDeclaration | None = None
+    sets: Annotated[tuple[SetSource, ...], Field(min_length=1, max_length=MAX_DRAWS)]
+
+    @model_validator(mode="after")
+    def _kind_decides_fields(self):
+        if self.kind == "coreset" and (self.split_fingerprint is None or self.images is not None):
+            raise ValueError("a coreset gives split_fingerprint (the train split its row numbers refer to) and no images section")
+        if self.kind == "distilled" and (self.images is None or self.split_fingerprint is not None):
+            raise ValueError("a distilled set gives an images section and no split_fingerprint")
+        return self
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the canonical JSON of everything that decides a result."""
+        deciding = {"slug", "kind", "dataset", "ipc", "split_fingerprint", "images", "sets"}
+        return canonical.digest(self.model_dump(mode="json", include=deciding))
+
+    @property
+    def relative_path(self) -> str:
+        return f"submissions/{self.slug}/{self.dataset}-ipc{self.ipc}.yaml"
+
+
+def read_submission(path: Path) -> Submission:
+    """Parse one submission file. Raises SubmissionError naming file, key, reason and the valid keys.
+
+    The folder names the slug and the file name repeats dataset and ipc, so a file cannot be mistaken for another's.
+    """
+    slug = path.resolve().parent.name
+    named = FILE_NAME.fullmatch(path.name)
+    if not SLUG.fullmatch(slug) or not named:
+        raise SubmissionError(
+            "a submission file is named <slug>/<dataset>-ipc<N>.yaml",
+            where=str(path),
+            why="the slug is 1 to 64 of a-z, 0-9 and '-'; the file name repeats dataset and ipc",
+            fix="rename it, for example submissions/my-method/cifar10-ipc10.yaml",
+        )
+    raw = load_yaml(path, SubmissionError)
+    if "slug" in raw:
+        raise SubmissionError(
+            "unknown key 'slug'", where=f"{path}: slug", why="the slug is the folder's name", fix="remove the key"
+        )
+    submission = parse_model(
+        Submission, {"slug": slug, **{key: _tuples(value) for key, value in raw.items()}}, str(path), SubmissionError
+    )
+    for key in ("dataset", "ipc"):
+        if str(getattr(submission, key)) != named[key]:
+            raise SubmissionError(
+                f"{key} differs from the file name",
+                where=f"{path}: {key}",
+                why=f"{getattr(submission, key)!r} against {named[key]!r}",
+                fix=f"write {submission.dataset}-ipc{submission.ipc}.yaml, or mend the key",
+            )
+    return submission
+
+
+def find_submissions(root: Path) -> list[Path]:
+    """Every submission file of the checkout at `root`, sorted."""
+    return sorted((root / "submissions").glob("*/*-ipc*.yaml"))
+
+
+def _relative_path(name: str) -> str:
+    """`name` if it is a plain relative POSIX path that stays below its root. Raises ValueError."""
+    parts = PurePosixPath(name).parts
+    plain = name.isprintable() and "\\" not in name and "://" not in name and len(name.encode()) <= 255
+    if not parts or not plain or name.startswith("/") or ".." in parts or "." in name.split("/") or "//" in name:
+        raise ValueError(f"{name!r} is not a plain relative path (no '..', no leading '/', no '\\', at most 255 bytes)")
+    return name
+
+
+def _tuples(value: object) -> object:
+    """YAML lists as the tuples the frozen models hold, at every depth."""
+    if isinstance(value, list):
+        return tuple(_tuples(part) for part in value)
+    if isinstance(value, dict):
+        return {key: _tuples(part) for key, part in value.items()}
+    return value

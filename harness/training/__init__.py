@@ -1,0 +1,1 @@
+"""Students, augmentation, the trainer: from an ImageSet and a Protocol to last-epoch test numbers."""

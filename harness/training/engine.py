@@ -1,0 +1,79 @@
+"""How the work is laid out on this machine. Nothing here may change a result beyond rounding (`tests/test_trainer.py`)."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from harness.errors import EnvironmentProblem
+from harness.protocols import Protocol
+
+# Measured on two AVX512-BF16 cores, ConvNet-D4 at 64 px, batch 256, forward and backward, images/s: fp32 59, bf16 128,
+# bf16 compiled in micro-batches of 32: 370, 16: 333, 8: 456, 4: 331 (benchmarks/train_step.py). A micro-batch of 8 keeps one
+# layer's activations in the L2 cache.
+CPU_MICRO_BATCH = 8
+# Compiling takes 10 to 25 s, the time in which the uncompiled step sees two to three thousand images.
+COMPILE_FROM_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Engine:
+    """`micro_batch`: images per forward pass, gradients accumulated to the protocol's batch; 0 means the whole batch at once."""
+
+    device: str
+    micro_batch: int
+    compiled: bool
+    channels_last: bool
+    threads: int
+    precision: str
+
+    def as_record(self) -> dict[str, str | int | bool | None]:
+        return asdict(self)
+
+    def autocast(self) -> AbstractContextManager:
+        kind = self.device.split(":")[0]
+        return torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16-autocast")
+
+    def place(self, model: nn.Module) -> nn.Module:
+        return model.to(self.device, memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
+
+
+def choose_engine(protocol: Protocol, images_to_see: int, device: str) -> Engine:
+    """The layout that pays for a run of `images_to_see` training images. A function of its arguments and the machine only.
+
+    Micro-batches are exact only where no statistic is taken over the batch, so networks with batch norm never get them.
+    """
+    on_cpu = device == "cpu"
+    splittable = protocol.student.norm == "instance"
+    has_compiler = any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+    return Engine(
+        device=device,
+        micro_batch=CPU_MICRO_BATCH if on_cpu and splittable else 0,
+        compiled=on_cpu and splittable and has_compiler and images_to_see >= COMPILE_FROM_IMAGES,
+        channels_last=protocol.student.architecture != "mlp",
+        threads=torch.get_num_threads(),
+        precision=protocol.numerics.precision,
+    )
+
+
+def resolve_device(asked: str) -> str:
+    """`auto`, `cpu`, `cuda` or `cuda:<i>` to a device that exists. Raises EnvironmentProblem."""
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if asked.startswith("cuda") and not torch.cuda.is_available():
+        raise EnvironmentProblem(
+            "no CUDA device", why="torch.cuda.is_available() is False", fix="use --device cpu, or see hlbench doctor"
+        )
+    return asked
+
+
+def make_deterministic(protocol: Protocol) -> None:
+    """Same unit, same machine, same bits: no algorithm is chosen by timing, and TF32 is what the protocol says."""
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = protocol.numerics.tf32
+    torch.backends.cuda.matmul.allow_tf32 = protocol.numerics.tf32

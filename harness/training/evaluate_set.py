@@ -1,0 +1,96 @@
+"""From a checked set and a protocol to the unit's numbers: build the student, train it, measure its last epoch on test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from harness.datasets.base import Split
+from harness.errors import UsageError
+from harness.imageset import ImageSet
+from harness.protocols import Protocol
+from harness.records import CurvePoint, Result
+from harness.training.engine import Engine, choose_engine, make_deterministic, resolve_device
+from harness.training.seeding import generator_for
+from harness.training.students import build_student
+from harness.training.trainer import train
+from harness.training.views import evaluation_views, training_views
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a record needs to know. `result` is None exactly when `status` is diverged."""
+
+    status: str
+    result: Result | None
+    curve: tuple[CurvePoint, ...]
+    wall_seconds: float
+    images_per_second: float
+    engine: dict[str, str | int | bool | None]
+
+
+def train_and_evaluate(
+    protocol: Protocol,
+    ipc: int,
+    image_set: ImageSet,
+    test: Split,
+    seed: int,
+    device: str = "auto",
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """One unit. Same arguments on the same machine give the same bits.
+
+    Raises UsageError when set, protocol and test split do not belong together.
+    """
+    if len(image_set) != ipc * protocol.dataset.classes or test.dataset != protocol.dataset.name:
+        raise UsageError(
+            "set and protocol do not fit",
+            where=protocol.id,
+            why=f"{len(image_set)} images at IPC {ipc}; test split of {test.dataset}",
+        )
+    started = time.perf_counter()
+    device = resolve_device(device)
+    make_deterministic(protocol)
+    engine = choose_engine(protocol, protocol.epochs(ipc) * len(image_set), device)
+    model = engine.place(build_student(protocol, generator_for(seed, "init")))
+    views = training_views(image_set, protocol, device)
+    run = train(model, views, protocol, ipc, seed, engine, on_epoch or (lambda done, total: None))
+    trained = time.perf_counter()
+    result = None
+    if not run.diverged:
+        top1, top5, test_loss = measure(model, test, protocol, engine)
+        result = Result(
+            top1=top1, top5=top5, test_loss=test_loss, train_loss=run.train_loss,
+            images_seen=run.images_seen, steps=run.steps, epochs=protocol.epochs(ipc),
+        )  # fmt: skip
+    return Outcome(
+        status="diverged" if run.diverged else "ok",
+        result=result,
+        curve=run.curve,
+        wall_seconds=round(time.perf_counter() - started, 2),
+        images_per_second=round(run.images_seen / (trained - started), 1),
+        engine=engine.as_record(),
+    )
+
+
+@torch.inference_mode()
+def measure(model: nn.Module, test: Split, protocol: Protocol, engine: Engine) -> tuple[float, float, float]:
+    """(top-1 in percent, top-5 in percent, mean cross-entropy in nats) over the whole test split."""
+    model.eval()
+    forward = torch.compile(model, dynamic=False) if engine.compiled else model
+    top1 = top5 = 0
+    loss = 0.0
+    for images, labels in evaluation_views(test, protocol, engine.device):
+        with engine.autocast():
+            parts = images.split(engine.micro_batch or len(images))
+            logits = torch.cat([forward(part) for part in parts]).float()
+        best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        top1 += (best[:, 0] == labels).sum().item()
+        top5 += (best == labels[:, None]).sum().item()
+        loss += F.cross_entropy(logits, labels, reduction="sum").double().item()
+    return 100 * top1 / len(test), 100 * top5 / len(test), loss / len(test)

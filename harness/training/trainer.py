@@ -1,0 +1,125 @@
+"""One student, trained on one set by one protocol: the loop, read top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.protocols import Protocol, Sgd
+from harness.records import CurvePoint
+from harness.training.engine import Engine
+from harness.training.schedule import learning_rate
+from harness.training.seeding import generator_for
+from harness.training.views import TrainingViews
+
+CURVE_POINTS = 50  # epochs kept of the training curve, evenly spaced, the last always among them
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """`diverged`: a loss or a weight stopped being finite; training ended there."""
+
+    diverged: bool
+    train_loss: float
+    curve: tuple[CurvePoint, ...]
+    images_seen: int
+    steps: int
+
+
+def train(
+    model: nn.Module,
+    views: TrainingViews,
+    protocol: Protocol,
+    ipc: int,
+    seed: int,
+    engine: Engine,
+    on_epoch: Callable[[int, int], None] = lambda done, total: None,
+) -> TrainingRun:
+    """Train `model` in place for the protocol's epochs; `on_epoch(done, total)` after each."""
+    count, epochs = len(views.labels), protocol.epochs(ipc)
+    batch_size = protocol.batch_size(ipc, count)
+    steps_per_epoch = -(-count // batch_size)
+    order_generator, view_generator = generator_for(seed, "order"), generator_for(seed, "augmentation")
+    accumulate_gradients = gradient_step(model, protocol, engine)
+    optimizer = make_optimizer(model, protocol)
+    curve: list[CurvePoint] = []
+    model.train()
+    for epoch in range(epochs):
+        if starts_afresh(protocol, epoch):
+            optimizer = make_optimizer(model, protocol)
+        order = torch.randperm(count, generator=order_generator)
+        epoch_loss = torch.zeros((), device=engine.device)
+        for step, (images, labels) in enumerate(views.epoch(order, batch_size, view_generator)):
+            rate = learning_rate(protocol, epoch, step, steps_per_epoch, epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
+            epoch_loss += accumulate_gradients(images, labels) * len(labels)
+            optimizer.step()
+        mean_loss = epoch_loss.item() / count
+        diverged = not (torch.isfinite(epoch_loss).item() and (epoch + 1 < epochs or weights_finite(model)))
+        if diverged or epoch in kept_epochs(epochs):
+            curve.append(CurvePoint(epoch=epoch, train_loss=None if diverged else mean_loss, lr=rate))
+        on_epoch(epoch + 1, epochs)
+        if diverged:
+            break
+    return TrainingRun(diverged, mean_loss, tuple(curve), images_seen=count * (epoch + 1), steps=steps_per_epoch * (epoch + 1))
+
+
+def gradient_step(model: nn.Module, protocol: Protocol, engine: Engine) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function that adds the batch's mean-loss gradient to the parameters and returns that loss (0-dim, on the device).
+
+    In micro-batches when the engine says so: each adds its share of the batch's mean, so the sum is the whole batch's gradient.
+    """
+
+    def summed_loss(images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(model(images), labels, label_smoothing=protocol.labels.label_smoothing, reduction="sum")
+
+    compiled = torch.compile(summed_loss, dynamic=False) if engine.compiled else summed_loss
+
+    def accumulate(images: Tensor, labels: Tensor) -> Tensor:
+        size = engine.micro_batch or len(labels)
+        if engine.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        total = torch.zeros((), device=engine.device)
+        for part, part_labels in zip(images.split(size), labels.split(size), strict=True):
+            # A shorter last part would be compiled anew for its shape; it is not worth that.
+            loss_of = compiled if len(part) == size else summed_loss
+            with engine.autocast():
+                loss = loss_of(part, part_labels) / len(labels)
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    return accumulate
+
+
+def make_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
+    """The protocol's optimizer with an empty state; weight decay on all parameters or on those with more than one dimension."""
+    settings = protocol.optimizer
+    decayed = [p for p in model.parameters() if settings.decayed_parameters == "all" or p.ndim > 1]
+    undecayed = [p for p in model.parameters() if settings.decayed_parameters != "all" and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": undecayed, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    if isinstance(settings, Sgd):
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov)
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+
+
+def starts_afresh(protocol: Protocol, epoch: int) -> bool:
+    """Whether the optimizer is made anew before 0-based `epoch`: DC does so at the decay, which empties the momentum."""
+    schedule = protocol.schedule
+    return schedule.name == "step" and schedule.reset_momentum and epoch == schedule.decay_after_epochs
+
+
+def kept_epochs(epochs: int) -> set[int]:
+    """0-based epochs whose loss goes into the record."""
+    return {(point * epochs) // CURVE_POINTS - 1 for point in range(1, CURVE_POINTS + 1)} - {-1} | {epochs - 1}
+
+
+def weights_finite(model: nn.Module) -> bool:
+    return all(torch.isfinite(tensor).all().item() for tensor in model.state_dict().values())
