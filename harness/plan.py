@@ -1,18 +1,15 @@
-"""Which units a command is about, which of them are done, what they will download and how long they will take."""
+"""Which units a command is about, and which of them are done."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness import freeze
 from harness.claim import is_claimed
-from harness.environment import cpu_model
-from harness.errors import RecordError, UsageError
+from harness.errors import ProtocolError, RecordError, UsageError
+from harness.freeze import LockEntry, read_lock
 from harness.protocols import Protocol, find_protocol
 from harness.records import Record, read_record, record_path, unit_id
 from harness.submissions import SetSource, Submission, read_submission
@@ -55,8 +52,8 @@ def plan_units(
 ) -> list[Unit]:
     """Every unit of the submissions, ordered by submission, draw, protocol, seed; done or not.
 
-    `protocol_id` wins over `regime` (hl, sl, sl-kd, or all: every regime that has a locked protocol). `seeds` None means all of the
-    protocol's. Raises SubmissionError, ProtocolError (not frozen, or altered since) and UsageError (no such protocol or seed).
+    `protocol_id` wins over `regime` (hl, sl, sl-kd, or all: every regime that has a locked protocol). `seeds` None means all of
+    the protocol's. Raises SubmissionError, ProtocolError (not frozen, or altered since), UsageError (no such protocol or seed).
     """
     units: dict[str, Unit] = {}
     for path in submission_files(submission_paths):
@@ -88,7 +85,7 @@ def submission_files(paths: Iterable[Path]) -> list[Path]:
 
 def choose_protocols(root: Path, submission: Submission, protocol_id: str | None, regime: str) -> list[Protocol]:
     """The locked, unaltered protocols a submission is run under. Raises UsageError and ProtocolError."""
-    locked = freeze.read_lock(root)
+    locked = read_lock(root)
     if protocol_id is not None:
         chosen = [protocol_id]
     elif regime in (*REGIMES, "all"):
@@ -103,7 +100,7 @@ def choose_protocols(root: Path, submission: Submission, protocol_id: str | None
             where=submission.relative_path,
             fix=f"use --protocol with one of: {', '.join(known)}" if known else "see `hlbench protocols list`",
         )
-    return [_runnable_protocol(root, name, submission) for name in chosen]
+    return [_runnable_protocol(root, locked, name, submission) for name in chosen]
 
 
 def choose_seeds(protocol: Protocol, seeds: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -162,45 +159,22 @@ def unit_state(unit: Unit) -> State:
     return "claimed" if is_claimed(unit.record) else "missing"
 
 
-def estimate_seconds(units: list[Unit], results: Path, gpu: str | None) -> float | None:
-    """Training time of `units` in seconds, one after the other, or None when this machine has not trained such a student yet.
-
-    The rate is the median images/s of earlier records with the same student and dataset, on this processor and GPU (`gpu` None: on
-    the processor alone). Evaluation and loading are not counted.
-    """
-    rates = {key: _measured_rate(results, *key, gpu) for key in {_rate_key(unit) for unit in units}}
-    if not units or None in rates.values():
-        return None
-    return sum(_images_seen(unit) / rates[_rate_key(unit)] for unit in units)
-
-
-def _rate_key(unit: Unit) -> tuple[str, str]:
-    return unit.submission.dataset, unit.protocol.student_name
-
-
-def _images_seen(unit: Unit) -> int:
-    return unit.protocol.epochs(unit.submission.ipc) * unit.submission.ipc * unit.protocol.dataset.classes
-
-
-def _measured_rate(results: Path, dataset: str, student: str, gpu: str | None) -> float | None:
-    rates = []
-    for path in results.glob(f"{dataset}/*/ipc*/{student}-*/draw*-seed*.json"):
-        with suppress(RecordError):  # a bad record gives no rate; `leaderboard --check` is what reports it
-            record = read_record(path)
-            here = record.environment.get("cpu") == cpu_model() and record.environment.get("gpu") == gpu
-            if here and record.images_per_second:
-                rates.append(record.images_per_second)
-    return statistics.median(rates) if rates else None
-
-
 def _newest_locked(locked: Iterable[str], prefix: str) -> str | None:
     versions = [name for name in locked if name.startswith(prefix)]
     return max(versions, key=lambda name: int(name.removeprefix(prefix)), default=None)
 
 
-def _runnable_protocol(root: Path, protocol_id: str, submission: Submission) -> Protocol:
+def _runnable_protocol(root: Path, locked: dict[str, LockEntry], protocol_id: str, submission: Submission) -> Protocol:
     protocol = find_protocol(root, protocol_id)
-    freeze.verify(root, protocol_id)
+    if protocol_id not in locked or locked[protocol_id].sha256 != protocol.sha256:
+        raise ProtocolError(
+            f"protocol {protocol_id} cannot be run",
+            where=str(root / "protocols" / f"{protocol_id}.yaml"),
+            why="it was edited after it was frozen"
+            if protocol_id in locked
+            else "it is not frozen, so its numbers could not be compared",
+            fix="restore it from version control" if protocol_id in locked else f"hlbench protocols freeze {protocol_id}",
+        )
     if protocol.dataset.name != submission.dataset:
         raise UsageError(
             f"protocol {protocol_id} does not fit the submission",

@@ -156,7 +156,8 @@ def read_record(path: Path) -> Record:
             why="its sha256 does not fit its contents",
             fix="restore it from version control, or delete it and run the unit again",
         )
-    raw["curve"] = tuple(raw.get("curve", ()))
+    if isinstance(raw.get("curve"), list):
+        raw["curve"] = tuple(raw["curve"])
     record = parse_model(Record, raw, str(path), RecordError)
     expected = f"{record.unit.dataset}/{record.unit.slug}/ipc{record.unit.ipc}/"
     if expected not in path.as_posix() or path.name != f"draw{record.unit.draw}-seed{record.unit.seed}.json":

@@ -60,12 +60,16 @@ class Fault:
 
 @dataclass
 class Hub:
-    """State of the server; `requests` holds (method, path, headers) of everything that was asked."""
+    """State of the server; `requests` holds (method, path, headers) of everything that was asked.
+
+    `naps`: seconds that the client wanted to sleep, where a test keeps it from doing so.
+    """
 
     repos: dict[str, Repo] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    naps: list[float] = field(default_factory=list)
     page_size: int = 1000
     port: int = 0
     closing: threading.Event = field(default_factory=threading.Event)
@@ -93,6 +97,7 @@ class Hub:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes; together they would wait 40 ms for an acknowledgement
     hub: Hub
 
     def do_GET(self):

@@ -15,9 +15,9 @@ PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 BARE_LINK = re.compile(r"://|\bwww\.|mailto:\w|@\w|#\w", re.IGNORECASE)
 
 pieces = st.sampled_from(
-    ["|", "\\", "`", "<", ">", "[", "]", "(", ")", "!", "*", "_", "~", "&", "#", "@", "\n", "\r\n", "\t", "\x00", "\x1b[31m", "\u202e",
-     "\u2028", "\ufeff", "\ud800", "]:", "](", "<img src=x onerror=alert(1)>", "<!--", "-->", "javascript:alert(1)", "https://a.b/",
-     "www.a.b", "a@b.org", "&#124;", "&lt;", "1e5", "---", "$$", "{{x}}", ":tada:", "text", " "]
+    [*"|\\`<>[]()!*_~&#@\n\t", "\r\n", "\x00", "\x1b[31m", "\u202e", "\u2028", "\ufeff", "\ud800", "]:", "](", "<!--", "-->",
+     "<img src=x onerror=alert(1)>", "javascript:alert(1)", "https://a.b/", "www.a.b", "a@b.org", "&#124;", "&lt;", "1e5", "---",
+     "$$", "{{x}}", ":tada:", "text", " "]
 )  # fmt: skip
 hostile = st.one_of(st.text(max_size=40), st.lists(pieces, max_size=12).map("".join))
 
@@ -94,14 +94,14 @@ def test_a_link_is_https_or_no_link_and_never_two(text, url):
 @pytest.mark.parametrize(
     "url",
     ["javascript:alert(1)", "JaVaScRiPt:alert(1)", "http://example.org", "data:text/html,x", "//example.org", "https:///x", "https://[",
-     "https://a.b/\u202egnp.exe", "https://a.b/ c", " https://a.b", "/etc/passwd", ""],
+     "https://a.b/\u202egnp.exe", " https://a.b", "/etc/passwd", ""],
 )  # fmt: skip
 def test_what_is_not_a_plain_https_address_is_shown_as_text(url):
     assert web_link("paper", url) == "paper"
 
 
 def test_a_link_keeps_its_address():
-    address = "https://openreview.net/pdf?id=a_b-c&version=2#page=3"
+    address = "https://openreview.net/pdf?id=a_b-c&copy;&version=2#page=3"
     (link,) = [token for token in tokens(web_link("paper", address)) if token.type == "link_open"]
     assert link.attrs["href"] == address
 

@@ -1,7 +1,7 @@
 """Formats that are never opened: pickles run code when they are read, archives hide what they hold.
 
-Refused by name and by magic bytes, before any parser sees the file. A renamed pickle that has neither fails in the parser of the
-format its name claims; nothing here ever unpickles.
+Refused by name (as the listing already was) and by magic bytes, before any parser sees the file. A renamed pickle that has
+neither fails in the parser of the format its name claims; nothing here ever unpickles.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ import zipfile
 
 from harness.errors import SubmissionError
 from harness.intake.files import SetFile, reading
-
-PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib", ".dill"}
-ARCHIVE_SUFFIXES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".lz4"}
+from harness.set_files import ARCHIVES, PICKLES
 
 # PROTO opcode and version of pickle protocols 2 to 5 (CPython Lib/pickle.py); protocols 0 and 1 have no fixed first bytes.
 PICKLE_MAGIC = tuple(bytes([0x80, version]) for version in range(2, 6))
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 ARCHIVE_MAGIC = (
-    b"\x1f\x8b",
+    b"\x1f\x8b\x08",
     b"BZh",
     b"\xfd7zXZ\x00",
     b"7z\xbc\xaf\x27\x1c",
@@ -49,13 +47,13 @@ def refuse_dangerous(files: list[SetFile], kind: str) -> None:
     for file in files:
         with file.path.open("rb") as opened:
             head = opened.read(TAR_MAGIC_AT + len(TAR_MAGIC))
-        if file.suffix in PICKLE_SUFFIXES:
+        if file.suffix in PICKLES:
             raise pickle_refused(file.name, f"{file.suffix} files are pickles", kind)
-        if head.startswith(PICKLE_MAGIC):
+        if _is_pickle(head):
             raise pickle_refused(file.name, "its first bytes are those of a pickle", kind)
         if head.startswith(ZIP_MAGIC):
             _refuse_zip(file, kind)
-        elif file.suffix in ARCHIVE_SUFFIXES or head.startswith(ARCHIVE_MAGIC) or head[TAR_MAGIC_AT:] == TAR_MAGIC:
+        elif file.suffix in ARCHIVES or head.startswith(ARCHIVE_MAGIC) or head[TAR_MAGIC_AT:] == TAR_MAGIC:
             raise _archive_refused(file)
 
 
@@ -67,10 +65,15 @@ def pickle_refused(where: str, why: str, kind: str) -> SubmissionError:
     )  # fmt: skip
 
 
+def _is_pickle(head: bytes) -> bool:
+    """The third byte is an opcode, never 0; a safetensors file whose header takes 640 bytes begins 80 02 00."""
+    return head.startswith(PICKLE_MAGIC) and head[2:3] != b"\0"
+
+
 def _refuse_zip(file: SetFile, kind: str) -> None:
     """A zip is accepted only as .npz, and only if nothing in it is a pickle (a saved torch file is a zip with data.pkl)."""
     with reading(file, "zip"), zipfile.ZipFile(file.path) as archive:
-        pickled = [name for name in archive.namelist() if name.lower().endswith(tuple(PICKLE_SUFFIXES))]
+        pickled = [name for name in archive.namelist() if name.lower().endswith(PICKLES)]
     if pickled:
         raise pickle_refused(file.name, f"it is a zip that holds {pickled[0][:100]!r}, as torch writes it", kind)
     if file.suffix != ".npz":

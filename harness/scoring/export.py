@@ -56,7 +56,7 @@ def _entries(root: Path, results: Path) -> list[dict[str, Any]]:
 
 
 def _entry(table: Table, ranked: RankedRow) -> dict[str, Any]:
-    """Accuracies in percent, gaps in points, rounded to four decimals; None where there is no number."""
+    """Accuracies in percent and gaps in points to four decimals, p to four significant digits; None where there is no number."""
     row, protocol = ranked.row, table.protocol
     top1, top5, gap = ranked.top1, ranked.top5, ranked.gap
     rank_best, rank_worst = ranked.rank or (None, None)
@@ -82,7 +82,7 @@ def _entry(table: Table, ranked: RankedRow) -> dict[str, Any]:
         "draw_sd": _rounded(ranked.draw_sd),
         "seed_sd": _rounded(ranked.seed_sd),
         "gap_to_random": _rounded(gap and gap.points),
-        "gap_p": _rounded(gap and gap.p),
+        "gap_p": gap and gap.p and float(f"{gap.p:.4g}"),
         "is_random": ranked is table.baseline,
         "runs": len(row.records),
         "runs_planned": row.planned,

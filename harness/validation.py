@@ -1,0 +1,102 @@
+"""Check a submission before anything is trained: its file, the listing of its sets, and (on request) the sets themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import canonical
+from harness.errors import HlbenchError, SubmissionError
+from harness.set_files import Limits, check_listing, list_folder
+from harness.submissions import SetSource, Submission, read_submission
+
+
+@dataclass
+class Findings:
+    """`checks`: one row per check of a file. `audits`: facts about each fetched draw. `errors`: in the order they were met."""
+
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    audits: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[HlbenchError] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all is well; 1 when a submission breaks a rule; 3 when only the machine or the network is at fault."""
+        return min((error.exit_code for error in self.errors), default=0)
+
+
+def validate(paths: list[Path], root: Path, fetch: bool, offline: bool, data: Path | None) -> Findings:
+    """Every check of every file; a broken file does not keep the others from being checked."""
+    findings = Findings()
+    for path in paths:
+        try:
+            for check, detail in _checks(path, root, fetch, offline, data, findings.audits):
+                findings.checks.append({"submission": str(path), "check": check, "result": "ok", "detail": detail})
+        except HlbenchError as error:
+            findings.errors.append(error)
+            findings.checks.append({"submission": str(path), "check": "stopped", "result": "FAILED", "detail": error.what})
+    return findings
+
+
+def local_content_sha256(path: Path) -> str:
+    """content_sha256 (64 hex digits) of a file or folder, as an author writes it. Raises SubmissionError for refused files."""
+    if not path.exists():
+        raise SubmissionError("there is nothing to hash", where=str(path), fix="name a file or folder that exists")
+    listing = list_folder(path, str(path))
+    check_listing(listing, Limits())
+    return canonical.content_sha256(path if path.is_dir() else path.parent, list(listing.names))
+
+
+def _checks(
+    path: Path, root: Path, fetch: bool, offline: bool, data: Path | None, audits: list[dict]
+) -> Iterator[tuple[str, str]]:
+    """(check, detail) of each check passed. Raises HlbenchError at the first that is not."""
+    submission = read_submission(path)
+    yield "schema", f"{submission.kind}, {submission.dataset}, IPC {submission.ipc}, {len(submission.sets)} draws"
+    _check_place(path, submission, root)
+    yield "place", submission.relative_path
+    yield "dataset", _known_dataset(submission)
+    for draw, source in enumerate(submission.sets):
+        yield f"draw {draw}", _check_source(source, root, fetch, offline)
+        if fetch:
+            facts = _audit(submission, draw, root, data)
+            audits.append({"submission": submission.relative_path, "draw": draw, **facts})
+            yield f"draw {draw} images", f"{facts['images']} images, {facts['duplicate_images']} duplicates"
+
+
+def _check_place(path: Path, submission: Submission, root: Path) -> None:
+    if path.resolve() != (root / submission.relative_path).resolve():
+        raise SubmissionError(
+            "the submission lies in the wrong place",
+            where=str(path),
+            why=f"in checkout {root} it would be found at {submission.relative_path}",
+            fix=f"move it to {submission.relative_path}",
+        )
+
+
+def _known_dataset(submission: Submission) -> str:
+    from harness.datasets import dataset_spec
+
+    spec = dataset_spec(submission.dataset)
+    return f"{spec.classes} classes, so {spec.classes * submission.ipc} images a draw"
+
+
+def _check_source(source: SetSource, root: Path, fetch: bool, offline: bool) -> str:
+    """On the Hub: the listing alone, or with `fetch` the bytes. Inside the project: the bytes, which cost nothing to hash."""
+    from harness.hub import fetch_set, list_set
+
+    if source.on_hub and not fetch:
+        if offline:
+            return f"{source.described}: not looked at (--offline)"
+        listing = list_set(source, root)
+        return f"{source.described}: {len(listing.files)} files, {listing.bytes:,} bytes listed"
+    fetched = fetch_set(source, root)
+    return f"{source.described}: {len(fetched.files)} files, {fetched.bytes:,} bytes, content_sha256 agrees"
+
+
+def _audit(submission: Submission, draw: int, root: Path, data: Path | None) -> dict[str, Any]:
+    from harness.work import Machine, load_set
+
+    return load_set(submission, draw, Machine(root, data))[1]

@@ -1,0 +1,200 @@
+"""One process doing units: load each draw once, train its students, write one record per unit.
+
+Records are written for students that finished and for those that diverged, which is a result about the set. Nothing is written
+when a submission breaks a rule, when an error ends a unit, or on Ctrl-C: such a unit is simply not done, and the next run tries
+it again.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from harness.claim import claimed
+from harness.environment import describe_environment
+from harness.errors import EnvironmentProblem, HlbenchError, RecordError
+from harness.plan import Unit, existing_record
+from harness.records import DataInfo, Record, UnitInfo, write_record
+from harness.submissions import Submission
+
+if TYPE_CHECKING:
+    from harness.datasets import Split
+    from harness.imageset import ImageSet
+    from harness.training.evaluate_set import Outcome
+
+CheckedSet = tuple["ImageSet", dict]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the work runs on.
+
+    `data`: folder of real datasets (--data), or None. `device`: auto, cpu, cuda or cuda:<i>. `threads`: torch threads, None
+    leaves torch's own choice. `worker`: 0-based number of this process among those of one command.
+    """
+
+    root: Path
+    data: Path | None = None
+    device: str = "auto"
+    threads: int | None = None
+    worker: int = 0
+
+
+@dataclass(frozen=True)
+class Event:
+    """One step of the work, for progress displays.
+
+    `text`: the result or the error, ready to print; `details`: an unexpected error's traceback; `exit_code`: of a failure.
+    """
+
+    kind: Literal["started", "epoch", "finished", "failed"]
+    unit: str
+    worker: int = 0
+    epoch: int = 0
+    epochs: int = 0
+    text: str = ""
+    details: str = ""
+    exit_code: int = 0
+
+
+Report = Callable[[Event], None]
+
+
+def work_through(units: list[Unit], machine: Machine, report: Report) -> None:
+    """Do the units that nobody has done or claimed, in order; errors are reported and the work goes on.
+
+    A broken rule or a missing thing (HlbenchError) stops its submission; a record that could not be written, and any error nobody
+    foresaw, only its unit. Raises EnvironmentProblem when the device does not exist.
+    """
+    from harness.datasets import load_split
+
+    machine = prepare_torch(machine)
+    environment = describe_environment(machine.device)
+    # Units come ordered by submission and draw, so each set is fetched and checked once, and one at a time stays in memory.
+    read = lru_cache(maxsize=1)(lambda submission, draw: load_set(submission, draw, machine))
+    load_test = lru_cache(maxsize=1)(lambda dataset: load_split(dataset, "test", machine.data))
+    stopped: set[str] = set()
+    for unit in units:
+        if unit.submission.digest in stopped:
+            continue
+        try:
+            with claimed(unit.record) as ours:
+                if ours and existing_record(unit) is None:
+                    report(Event("started", unit.name, machine.worker))
+                    image_set, audit = read(unit.submission, unit.draw)
+                    record = train_unit(unit, image_set, audit, load_test(unit.submission.dataset), environment, machine, report)
+                    write_record(unit.record, record)
+                    report(Event("finished", unit.name, machine.worker, text=_describe_result(record)))
+        except BrokenPipeError:
+            raise  # the process that reads our reports is gone
+        except Exception as error:
+            if isinstance(error, HlbenchError) and not isinstance(error, RecordError):
+                stopped.add(unit.submission.digest)
+            report(failure(unit.name, error, machine.worker))
+
+
+def prepare_torch(machine: Machine) -> Machine:
+    """Set torch's thread count; `machine` with the device to train on: `cpu` or `cuda:<i>`. Raises EnvironmentProblem.
+
+    `auto` and `cuda` spread the workers of one command over the machine's GPUs.
+    """
+    import torch
+
+    if machine.threads is not None:
+        torch.set_num_threads(machine.threads)
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if machine.device == "cpu" or (machine.device == "auto" and not gpus):
+        return replace(machine, device="cpu")
+    number = machine.device.partition(":")[2]
+    index = int(number) if number else machine.worker % max(gpus, 1)
+    if index >= gpus:
+        raise EnvironmentProblem(
+            f"there is no device {machine.device!r} on this machine",
+            where="--device",
+            why=f"torch {torch.__version__} sees {gpus} CUDA devices",
+            fix="use --device cpu, or see `hlbench doctor`",
+        )
+    return replace(machine, device=f"cuda:{index}")
+
+
+def load_set(submission: Submission, draw: int, machine: Machine) -> CheckedSet:
+    """(checked set, audit facts) of one draw. Raises SubmissionError and EnvironmentProblem."""
+    from harness.datasets import dataset_spec, load_split
+    from harness.hub import fetch_set
+    from harness.intake import read_set
+
+    spec = dataset_spec(submission.dataset)
+    fetched = fetch_set(submission.sets[draw], machine.root)
+    return read_set(fetched.root, fetched.files, submission, spec, lambda: load_split(submission.dataset, "train", machine.data))
+
+
+def train_unit(
+    unit: Unit, image_set: ImageSet, audit: dict, test: Split, environment: dict, machine: Machine, report: Report
+) -> Record:
+    """Train and measure the student of one unit; its record, not yet written."""
+    from harness.training.evaluate_set import train_and_evaluate
+
+    def on_epoch(done: int, total: int) -> None:
+        report(Event("epoch", unit.name, machine.worker, done, total))
+
+    outcome = train_and_evaluate(unit.protocol, unit.submission.ipc, image_set, test, unit.seed, machine.device, on_epoch)
+    data = DataInfo(
+        set_source=unit.source.described,
+        set_content_sha256=unit.source.content_sha256,
+        set_sha256=image_set.sha256,
+        images=len(image_set),
+        patch_shuffle=image_set.patch_shuffle,
+        train_fingerprint=unit.submission.split_fingerprint,
+        test_fingerprint=test.fingerprint,
+        audit=audit,
+    )
+    return _record(unit, data, outcome, environment)
+
+
+def failure(name: str, error: Exception, worker: int = 0) -> Event:
+    """The error as an event: a user's error speaks for itself, any other keeps its traceback."""
+    if isinstance(error, HlbenchError):
+        return Event("failed", name, worker, text=str(error), exit_code=error.exit_code)
+    text = f"unexpected {type(error).__name__}: {error}\n  fix: nothing was written; run it again, with --debug to see where"
+    return Event("failed", name, worker, text=text, details="".join(traceback.format_exception(error)), exit_code=1)
+
+
+def _record(unit: Unit, data: DataInfo, outcome: Outcome, environment: dict) -> Record:
+    submission, protocol = unit.submission, unit.protocol
+    about = UnitInfo(
+        id=unit.id,
+        slug=submission.slug,
+        submission_sha256=submission.digest,
+        kind=submission.kind,
+        method=submission.method,
+        dataset=submission.dataset,
+        ipc=submission.ipc,
+        draw=unit.draw,
+        protocol=protocol.id,
+        protocol_sha256=protocol.sha256,
+        student=protocol.student_name,
+        regime=protocol.regime,
+        seed=unit.seed,
+    )
+    return Record(
+        status=outcome.status,
+        unit=about,
+        data=data,
+        result=outcome.result,
+        curve=outcome.curve,
+        wall_seconds=outcome.wall_seconds,
+        images_per_second=outcome.images_per_second,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=environment,
+        engine=outcome.engine,
+    )
+
+
+def _describe_result(record: Record) -> str:
+    result = "diverged" if record.result is None else f"top-1 {record.result.top1:.2f} %"
+    return f"{result} in {record.wall_seconds:.1f} s"
