@@ -11,38 +11,48 @@ from typing import Annotated
 
 import typer
 
-from harness.errors import CheckFailed, HlbenchError, UsageError
+from harness.cli_options import (
+    APP_SETTINGS,
+    Data,
+    DatasetName,
+    Device,
+    DrawCount,
+    Draws,
+    Ipc,
+    Json,
+    Method,
+    Offline,
+    ProtocolId,
+    Regime,
+    Results,
+    Seeds,
+    Submissions,
+    Workers,
+    device_of,
+    fail_on,
+    numbers,
+    numbers_or_all,
+    places,
+    set_offline,
+    shard_of,
+)
+from harness.cli_protocols import protocols_app
+from harness.errors import HlbenchError, UsageError
 from harness.paths import project_root
-
-OPTIONS = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False, "no_args_is_help": True}
 
 app = typer.Typer(
     help="The referee for dataset distillation and coresets: students trained under hard labels, from frozen protocols.",
     epilog="Exit codes: 0 fine, 1 a submission or check fails, 2 usage, 3 environment. --debug with any verb shows tracebacks.",
-    **OPTIONS,
+    **APP_SETTINGS,
 )
-protocols_app = typer.Typer(help="The frozen recipes that students are trained with.", **OPTIONS)
 app.add_typer(protocols_app, name="protocols")
-
-Submissions = Annotated[list[Path], typer.Argument(metavar="SUBMISSION", help="Submission files, or folders of them.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder holding <dataset>/ as parquet. Default: HLBENCH_DATA, else the Hub.")
-]
-Results = Annotated[Path | None, typer.Option("--results", help="Folder of records. Default: leaderboards/results.")]
-Regime = Annotated[str, typer.Option("--regime", help="hl, sl, sl-kd, or all.")]
-ProtocolId = Annotated[str | None, typer.Option("--protocol", help="Protocol id. Default: <dataset>/resnet18-<regime>, newest.")]
-Seeds = Annotated[str | None, typer.Option("--seeds", help="Some of the protocol's seeds, as 0,1,2. Default: all.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:<i>.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that share the units (and the cores).")]
-Offline = Annotated[bool, typer.Option("--offline", help="Ask nothing of the network.")]
 
 
 @app.command(epilog="Example: hlbench demo --ipc 1,10")
 def demo(
     ipc: Annotated[str, typer.Option("--ipc", help="Images per class: some of 1,5,10.")] = "1,5,10",
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the records of earlier demos first.")] = False,
-    workers: Workers = 1,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes. Default: one per core, at most 4.")] = None,
     device: Device = "auto",
 ) -> None:
     """Evaluate shipped digits sets on a processor, in minutes; print their board."""
@@ -52,10 +62,11 @@ def demo(
 
     root = project_root()
     folder = root / "runs" / "demo"
-    units = demo.demo_units(root, _numbers(ipc, "--ipc"), folder / "results")
+    units = demo.demo_units(root, numbers(ipc, "--ipc"), folder / "results")
     if fresh:
         demo.forget(folder)
-    summary = progress.run_with_progress(units, Machine(root, device=_device(device)), workers, reports.console())
+    machine = Machine(root, device=device_of(device))
+    summary = progress.run_with_progress(units, machine, workers or demo.demo_workers(), reports.console())
     written = write_boards(root, folder / "results", folder)
     reports.print_rows(reports.board_rows(root, folder / "results"), as_json=False, title="digits, ResNet-18, hard labels")
     print("The same as Markdown:", *[path.relative_to(root) for path in written])
@@ -73,7 +84,7 @@ def validate(
     """Check submission files and what their sets consist of."""
     from harness import plan, reports, validation
 
-    _set_offline(offline)
+    set_offline(offline)
     findings = validation.validate(plan.submission_files(submissions), project_root(), fetch, offline, data)
     if as_json:
         errors = [str(error) for error in findings.errors]
@@ -101,6 +112,7 @@ def plan(
     regime: Regime = "hl",
     protocol: ProtocolId = None,
     seeds: Seeds = None,
+    draws: Draws = None,
     results: Results = None,
     device: Device = "auto",
     offline: Offline = False,
@@ -109,14 +121,16 @@ def plan(
     """Show what `run` would do and cost; trains and downloads nothing."""
     from harness import forecast, plan, reports
 
-    _set_offline(offline)
-    root, results = _places(results)
-    units = plan.plan_units(root, submissions, protocol, regime, _seeds(seeds), results)
+    set_offline(offline)
+    root, results = places(results)
+    units = plan.plan_units(
+        root, submissions, protocol, regime, numbers_or_all(seeds, "--seeds"), results, numbers_or_all(draws, "--draws")
+    )
     states = {unit.id: plan.unit_state(unit) for unit in units}
     to_do = [unit for unit in units if states[unit.id] == "missing"]
     costs = {
         "bytes_to_download": forecast.bytes_to_download(to_do, root),
-        "seconds_to_train": forecast.estimate_seconds(to_do, results, forecast.gpu_for(_device(device))),
+        "seconds_to_train": forecast.estimate_seconds(to_do, results, forecast.gpu_for(device_of(device))),
     }
     rows = [reports.unit_row(unit, states[unit.id]) for unit in units]
     if as_json:
@@ -132,6 +146,7 @@ def run(
     regime: Regime = "hl",
     protocol: ProtocolId = None,
     seeds: Seeds = None,
+    draws: Draws = None,
     workers: Workers = 1,
     shard: Annotated[str | None, typer.Option("--shard", help="i/N: the i-th of N parts of the units, 1-based.")] = None,
     device: Device = "auto",
@@ -143,11 +158,13 @@ def run(
     from harness import plan, progress, reports
     from harness.work import Machine
 
-    root, results = _places(results)
-    units = plan.plan_units(root, submissions, protocol, regime, _seeds(seeds), results)
+    root, results = places(results)
+    units = plan.plan_units(
+        root, submissions, protocol, regime, numbers_or_all(seeds, "--seeds"), results, numbers_or_all(draws, "--draws")
+    )
     if shard is not None:
-        units = plan.take_shard(units, *_shard(shard))
-    machine = Machine(root, data, _device(device))
+        units = plan.take_shard(units, *shard_of(shard))
+    machine = Machine(root, data, device_of(device))
     summary = progress.run_with_progress(units, machine, workers, reports.console(stderr=as_json))
     if as_json:
         reports.print_json(reports.summary_facts(summary))
@@ -169,13 +186,13 @@ def leaderboard(
     from harness.scoring import board, export
     from harness.scoring.check import check_boards
 
-    root, results = _places(results)
+    root, results = places(results)
     pages = out or results.parent
     exports = {"json": export.board_json, "csv": export.board_csv, "html": export.board_html}
     if form != "md" and form not in exports:
         raise UsageError(f"no format {form!r}", where="--format", fix="choose one of: md, json, csv, html")
     if check:
-        _fail_on(check_boards(root, results, pages), "the pages are not what the records give", "run `hlbench leaderboard`")
+        fail_on(check_boards(root, results, pages), "the pages are not what the records give", "run `hlbench leaderboard`")
         print("The pages are what the records give.")
     elif form == "md":
         print("\n".join(str(path) for path in board.write_boards(root, results, pages)))
@@ -183,56 +200,16 @@ def leaderboard(
         print(exports[form](root, results), end="")
 
 
-@protocols_app.command("list", epilog="Example: hlbench protocols list")
-def protocols_list(as_json: Json = False) -> None:
-    """Every protocol, its epochs at IPC 10, and whether it is frozen."""
-    from harness import freeze, reports
-
-    reports.print_rows([summary._asdict() for summary in freeze.summaries(project_root())], as_json)
+@app.command(epilog="Example: hlbench select random --dataset digits --ipc 10 --draws 3")
+def select(method: Method, dataset: DatasetName, ipc: Ipc, draws: DrawCount = 1, data: Data = None) -> None:
+    """Write a reference coreset as a submission: random, kmeans-nearest."""
+    _make("coreset", method, dataset, ipc, draws, data)
 
 
-@protocols_app.command("show", epilog="Example: hlbench protocols show digits/resnet18-hl/v1")
-def protocols_show(protocol_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
-    """Every value of a protocol, and where it comes from."""
-    from harness import reports
-    from harness.protocols import find_protocol
-
-    protocol = find_protocol(project_root(), protocol_id)
-    reports.print_rows(
-        reports.protocol_rows(protocol), as_json, title=f"{protocol.id}: {protocol.title} ({protocol.sha256[:12]})"
-    )
-
-
-@protocols_app.command("verify", epilog="Example: hlbench protocols verify")
-def protocols_verify() -> None:
-    """Fail when a frozen protocol, or the lock itself, was changed."""
-    from harness import freeze
-
-    _fail_on(freeze.verify(project_root()), "the protocols are not as they were frozen", "see each problem above")
-    print("Every protocol is as it was frozen.")
-
-
-@protocols_app.command("freeze", epilog="Example: hlbench protocols freeze cifar10/resnet18-hl/v2")
-def protocols_freeze(protocol_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Freeze a new protocol for good: its hash goes into protocols/LOCK.json."""
-    from datetime import UTC, datetime
-
-    from harness import freeze
-
-    entry = freeze.freeze(project_root(), protocol_id, datetime.now(UTC).date().isoformat())
-    print(f"{protocol_id} frozen on {entry.frozen_on} as {entry.sha256}")
-
-
-@protocols_app.command("diff", epilog="Example: hlbench protocols diff cifar10/resnet18-hl/v1 cifar100/resnet18-hl/v1")
-def protocols_diff(
-    a: Annotated[str, typer.Argument(metavar="A")], b: Annotated[str, typer.Argument(metavar="B")], as_json: Json = False
-) -> None:
-    """The values on which two protocols differ."""
-    from harness import freeze, reports
-    from harness.protocols import find_protocol
-
-    root = project_root()
-    reports.print_rows(reports.difference_rows(freeze.differences(find_protocol(root, a), find_protocol(root, b)), a, b), as_json)
+@app.command(epilog="Example: hlbench distill kmeans-centroids --dataset digits --ipc 10 --draws 3")
+def distill(method: Method, dataset: DatasetName, ipc: Ipc, draws: DrawCount = 1, data: Data = None) -> None:
+    """Write a reference distilled set as a submission: kmeans-centroids."""
+    _make("distilled", method, dataset, ipc, draws, data)
 
 
 @app.command(epilog="Example: hlbench doctor --offline")
@@ -261,43 +238,7 @@ def main() -> None:
         sys.exit(error.exit_code if isinstance(error, HlbenchError) else 1)
 
 
-def _places(results: Path | None) -> tuple[Path, Path]:
-    """(checkout, folder of records)."""
-    root = project_root()
-    return root, results or root / "leaderboards" / "results"
+def _make(kind: str, method: str, dataset: str, ipc: int, draws: int, data: Path | None) -> None:
+    from harness.reference import make_reference
 
-
-def _numbers(text: str, option: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"{text!r} is not a list of numbers", where=option, fix="write them as 0,1,2") from None
-
-
-def _seeds(text: str | None) -> tuple[int, ...] | None:
-    return None if text is None else _numbers(text, "--seeds")
-
-
-def _shard(text: str) -> tuple[int, int]:
-    index, slash, count = text.partition("/")
-    if not slash or not index.isdecimal() or not count.isdecimal():
-        raise UsageError(f"{text!r} is not a shard", where="--shard", fix="write i/N with 1 <= i <= N, for example 1/4")
-    return int(index), int(count)
-
-
-def _device(text: str) -> str:
-    kind, colon, number = text.partition(":")
-    if text not in ("auto", "cpu", "cuda") and not (kind == "cuda" and colon and number.isdecimal()):
-        raise UsageError(f"no device {text!r}", where="--device", fix="choose auto, cpu, cuda or cuda:<i>")
-    return text
-
-
-def _set_offline(offline: bool) -> None:
-    """The Hub client reads this when it is first imported, which is later."""
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-
-
-def _fail_on(problems: list[str], what: str, fix: str) -> None:
-    if problems:
-        raise CheckFailed(what, why="\n".join(problems), fix=fix)
+    print(make_reference(project_root(), kind, method, dataset, ipc, draws, data).relative_path)

@@ -36,7 +36,7 @@ def cache_root() -> Path:
 
 
 def data_root(chosen: Path | None = None) -> Path | None:
-    """Folder holding `<dataset>/` in the Hub's parquet layout: `chosen` (--data), else `HLBENCH_DATA`, else None (use the Hub)."""
+    """Folder holding `<dataset>/` in the Hub's layout: `chosen` (--data), else `HLBENCH_DATA`, else None (use the Hub)."""
     if chosen is not None:
         return chosen
     named = os.environ.get("HLBENCH_DATA")

@@ -49,17 +49,19 @@ def plan_units(
     regime: str,
     seeds: tuple[int, ...] | None,
     results: Path,
+    draws: tuple[int, ...] | None = None,
 ) -> list[Unit]:
     """Every unit of the submissions, ordered by submission, draw, protocol, seed; done or not.
 
     `protocol_id` wins over `regime` (hl, sl, sl-kd, or all: every regime that has a locked protocol). `seeds` None means all of
-    the protocol's. Raises SubmissionError, ProtocolError (not frozen, or altered since), UsageError (no such protocol or seed).
+    the protocol's, `draws` None all of the submission's.
+    Raises SubmissionError, ProtocolError (not frozen, or altered since), UsageError (no such protocol, seed or draw).
     """
     units: dict[str, Unit] = {}
     for path in submission_files(submission_paths):
         submission = read_submission(path)
         protocols = choose_protocols(root, submission, protocol_id, regime)
-        for draw in range(len(submission.sets)):
+        for draw in choose_draws(submission, draws):
             for protocol in protocols:
                 for seed in choose_seeds(protocol, seeds):
                     identity = unit_id(submission.digest, draw, protocol.sha256, seed)
@@ -101,6 +103,14 @@ def choose_protocols(root: Path, submission: Submission, protocol_id: str | None
             fix=f"use --protocol with one of: {', '.join(known)}" if known else "see `hlbench protocols list`",
         )
     return [_runnable_protocol(root, locked, name, submission) for name in chosen]
+
+
+def choose_draws(submission: Submission, draws: tuple[int, ...] | None) -> tuple[int, ...]:
+    """`draws` in ascending order, or all of the submission's. Raises UsageError for a draw it does not have."""
+    known = range(len(submission.sets))
+    if foreign := sorted(set(draws or ()) - set(known)):
+        raise UsageError(f"no draw {foreign[0]}", where=submission.relative_path, fix=f"its draws are 0 to {known[-1]} (--draws)")
+    return tuple(known) if draws is None else tuple(sorted(set(draws)))
 
 
 def choose_seeds(protocol: Protocol, seeds: tuple[int, ...] | None) -> tuple[int, ...]:

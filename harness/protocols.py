@@ -139,7 +139,7 @@ class Dsa(StrictModel):
 
 
 class CropFlip(StrictModel):
-    """Random resized crop and horizontal flip. A set with patch_shuffle f > 1 is shuffled first and cropped with scale (1/f, 1)."""
+    """Random resized crop and horizontal flip. Sets with patch_shuffle f > 1 are shuffled, then cropped with scale (1/f, 1)."""
 
     name: Literal["random-resized-crop-flip"]
     scale: tuple[Fraction, Fraction]

@@ -23,23 +23,28 @@ NOTES = {
 }
 
 
-def make_reference(root: Path, method: str, dataset: str, ipc: int, draws: int, data: Path | None = None) -> Submission:
-    """Write `submissions/<method>/<dataset>-ipc<N>.yaml` and its data files below the checkout `root`; same arguments, same bytes.
+def make_reference(
+    root: Path, kind: str, method: str, dataset: str, ipc: int, draws: int, data: Path | None = None
+) -> Submission:
+    """Write `submissions/<method>/<dataset>-ipc<N>.yaml` and its data files below `root`; same arguments, same bytes.
+
+    `kind` is coreset or distilled.
 
     Raises UsageError for an unknown method, dataset, or an IPC larger than the smallest class.
     """
-    if method not in TITLES:
-        raise UsageError(f"no reference method {method!r}", fix=f"choose one of: {', '.join(TITLES)}")
+    known = SELECTORS if kind == "coreset" else DISTILLERS
+    if method not in known:
+        raise UsageError(f"no reference method {method!r} for a {kind} set", fix=f"choose one of: {', '.join(known)}")
     train = load_split(dataset, "train", data)
     header = {
         "title": TITLES[method],
         "authors": ["hlbench maintainers"],
-        "licence": "CC0-1.0" if method in SELECTORS else "CC-BY-4.0",
+        "licence": "CC0-1.0" if kind == "coreset" else "CC-BY-4.0",
         "contact": "open an issue in this repository",
         "notes": NOTES[method],
         "method": method,
     }
     folder = root / "submissions" / method
-    if method in SELECTORS:
+    if kind == "coreset":
         return write_coreset(folder, header, train, ipc, [SELECTORS[method](train, ipc, draw) for draw in range(draws)])
     return write_distilled(folder, header, train, ipc, [DISTILLERS[method](train, ipc, draw) for draw in range(draws)])

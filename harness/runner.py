@@ -1,6 +1,7 @@
 """Run a list of units, in this process or in several: what is done is skipped, so the same command again resumes.
 
-Which worker does a unit never matters to its numbers: everything random follows from the unit's seed.
+Everything random follows from the unit's seed, never from the worker or the order of work. What `--workers` does change is how
+many threads a worker has, hence the order of sums: rounding, which training amplifies. The record says how many there were.
 """
 
 from __future__ import annotations

@@ -8,7 +8,19 @@ import zipfile
 
 import numpy as np
 import pytest
-from intake_sets import CLASSES, CORESET, IPC, images_and_labels, little_memory, npy_header, refusal, spec, submission
+from intake_sets import (
+    CLASSES,
+    CORESET,
+    IPC,
+    images_and_labels,
+    little_memory,
+    npy_header,
+    refusal,
+    spec,
+    submission,
+    write_tensors,
+)
+from safetensors.numpy import save_file
 
 
 @pytest.mark.parametrize("shape", [(1 << 40,), (20, 1 << 36), (1 << 62, 1 << 62), (-20,)])
@@ -65,6 +77,19 @@ def test_npz_compressions_that_numpy_does_not_write_are_refused(tmp_path, method
     with zipfile.ZipFile(tmp_path / "set.npz", "w", method) as archive:
         archive.writestr("images.npy", buffer.getvalue())
     refusal(tmp_path, "not an npz as numpy writes it")
+
+
+def test_an_npz_with_two_arrays_of_one_name_is_refused(tmp_path):
+    write_tensors(tmp_path / "set.npz")
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "set.npz", "a") as archive:
+        archive.writestr("labels.npy", archive.read("labels.npy"))
+    refusal(tmp_path, "not an npz as numpy writes it")
+
+
+def test_a_safetensors_header_of_megabytes_is_refused_though_it_is_valid(tmp_path):
+    images, labels = images_and_labels()
+    save_file({"images": images, "labels": labels}, tmp_path / "set.safetensors", {"note": "x" * (1 << 20)})
+    refusal(tmp_path, "safetensors header is too large")
 
 
 def _safetensors(header: bytes, body: bytes = b"", length: int | None = None) -> bytes:

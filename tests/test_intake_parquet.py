@@ -48,6 +48,16 @@ def test_a_parquet_list_bomb_is_refused_by_its_value_count(tmp_path):
     refusal(tmp_path, "unpacks to more than the set may hold")
 
 
+def test_a_parquet_file_whose_columns_lie_in_another_file_is_refused(tmp_path):
+    """What a `_metadata` file is: a footer about other files."""
+    write_parquet(tmp_path / "elsewhere", pngs())
+    footer = pq.read_metadata(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").unlink()
+    footer.set_file_path("../elsewhere.parquet")
+    footer.write_metadata_file(tmp_path / "set.parquet")
+    refusal(tmp_path, "lies outside the file")
+
+
 def test_delta_byte_arrays_are_refused_because_their_size_is_unknown(tmp_path):
     images, labels = pngs(), images_and_labels()[1]
     pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "s.parquet",

@@ -1,8 +1,8 @@
 """Which submission files does this branch change? Refuses whatever may not travel in one pull request with them.
 
 Prints each path, followed by NUL, for `hlbench validate`; nothing when no submission changed or all that changed were removed.
-A changed data file counts as a change of its submission. Exit code 1: refused, with the reasons on standard error. File names come
-from strangers: they are shown through ascii(), so that a line break in a name cannot put a workflow command into the log.
+A changed data file counts as a change of its submission. Exit code 1: refused, with the reasons on standard error.
+File names come from strangers: ascii() shows them, so that a line break in a name cannot put a workflow command into the log.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> int:
     changed = changed_files()
     if not any(path.startswith("submissions/") for _, path in changed):
         return 0
-    refused = [f"{ascii(path)}: {reason}" for mode, path in changed if (reason := reason_to_refuse(mode, path))]
+    refused = [f"{path!a}: {reason}" for mode, path in changed if (reason := reason_to_refuse(mode, path))]
     if refused:
         more = [f"... and {len(refused) - SHOWN} more"] if len(refused) > SHOWN else []
         print(

@@ -8,17 +8,18 @@ import sys
 from pathlib import Path
 
 FORMS = {
-    "SUBMISSION": (r"submissions/[a-z0-9][a-z0-9-]{0,63}/[a-z0-9-]+-ipc[1-9][0-9]*\.yaml", "submissions/<slug>/<dataset>-ipc<N>.yaml"),
-    "REGIME": (r"hl", "hl"),
-    "SHARD": (r"|[0-9]{1,3}/[0-9]{1,3}", "i/N, or nothing"),
+    "SUBMISSION": r"submissions/[a-z0-9][a-z0-9-]{0,63}/[a-z0-9-]+-ipc[1-9][0-9]*\.yaml",
+    "REGIME": r"hl",
+    "SHARD": r"|[1-9][0-9]{0,2}/[1-9][0-9]{0,2}",
 }
+MEANT = {"SUBMISSION": "submissions/<slug>/<dataset>-ipc<N>.yaml", "REGIME": "hl", "SHARD": "i/N, or nothing"}
 
 
 def main() -> int:
     given = {name: os.environ.get(name, "") for name in FORMS}
     wrong = [
-        f"{name} is {ascii(given[name])}\n  fix: write {meant}"
-        for name, (form, meant) in FORMS.items()
+        f"{name} is {given[name]!a}\n  fix: write {MEANT[name]}"
+        for name, form in FORMS.items()
         if not re.fullmatch(form, given[name])
     ]
     if not wrong and not Path(given["SUBMISSION"]).is_file():

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Commit leaderboards/ to a new branch and open a pull request. Environment: SUBMISSION, GH_TOKEN, and what GitHub sets (GITHUB_*).
+# Commit leaderboards/ to a new branch and open a pull request. Reads SUBMISSION, GH_TOKEN and what GitHub sets (GITHUB_*).
 set -euo pipefail
 
 git add --all -- leaderboards

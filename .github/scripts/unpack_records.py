@@ -25,7 +25,7 @@ def read_archive(archive: Path, submission: str) -> dict[str, bytes]:
     """Path -> contents of the files that are to be written. Raises ValueError naming the member that is refused, and why."""
     named = SUBMISSION.fullmatch(submission)
     if not named:
-        raise ValueError(f"SUBMISSION is {ascii(submission)}")
+        raise ValueError(f"SUBMISSION is {submission!a}")
     folder = f"leaderboards/results/{named['dataset']}/{named['slug']}/ipc{named['ipc']}"
     record = re.compile(re.escape(folder) + r"/[a-z0-9-]+/draw[0-9]{1,3}-seed[0-9]{1,19}\.json")
     if archive.stat().st_size > LARGEST_ARCHIVE:
@@ -36,10 +36,11 @@ def read_archive(archive: Path, submission: str) -> dict[str, bytes]:
             if member.isdir():
                 continue
             if reason := reason_to_refuse(member, record, seen=contents):
-                raise ValueError(f"{ascii(member.name)}: {reason}")
+                raise ValueError(f"{member.name!a}: {reason}")
             contents[member.name] = opened.extractfile(member).read()
-            if is_here(member.name) and not PAGE.fullmatch(member.name) and Path(member.name).read_bytes() != contents[member.name]:
-                raise ValueError(f"{ascii(member.name)}: differs from the one in the repository; what was recorded is not rewritten")
+    for name, data in contents.items():
+        if is_here(name) and not PAGE.fullmatch(name) and Path(name).read_bytes() != data:
+            raise ValueError(f"{name}: differs from the one in the repository; what was recorded is not rewritten")
     return contents
 
 
@@ -65,7 +66,7 @@ def main() -> int:
     try:
         contents = read_archive(Path(sys.argv[1]), os.environ.get("SUBMISSION", ""))
     except (OSError, ValueError, tarfile.TarError) as reason:
-        print(f"refused the records\n  why: {ascii(str(reason))[1:-1]}", file=sys.stderr)
+        print(f"refused the records\n  why: {reason}", file=sys.stderr)
         return 1
     for name, data in contents.items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)

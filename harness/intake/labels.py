@@ -9,13 +9,6 @@ from harness.errors import SubmissionError
 SHOWN = 10  # classes or rows named in a message
 
 
-def as_int64(numbers: np.ndarray) -> np.ndarray:
-    """Integers of any dtype as int64; unsigned ones beyond its range become its maximum, which is no class and no row."""
-    return (
-        np.minimum(numbers, np.iinfo(np.int64).max).astype(np.int64) if numbers.dtype == np.uint64 else numbers.astype(np.int64)
-    )
-
-
 def check_count(found: int, classes: int, ipc: int, where: str, what: str = "images") -> None:
     """Raises SubmissionError unless there are exactly classes x IPC."""
     if found != classes * ipc:

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from harness.errors import SubmissionError
 from harness.intake.files import SetFile, reading
-from harness.intake.labels import as_int64
 from harness.intake.limits import MIB, check_expansion
 from harness.intake.parquet_pages import DELTA_BYTE_ARRAY, Pages, walk_pages
 
@@ -109,7 +108,7 @@ def read_integers(column: ParquetColumn) -> np.ndarray:
     for batch in iterate_column(column, 1 << 16):
         if batch.null_count:
             raise SubmissionError(f"column {column.name!r} has empty rows", where=where, why="every row needs a value")
-        parts.append(as_int64(batch.to_numpy()))
+        parts.append(batch.to_numpy().astype(np.int64))  # uint64 beyond int64 turns negative, and is refused as such
     return np.concatenate(parts)
 
 

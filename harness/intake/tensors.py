@@ -10,7 +10,7 @@ from harness.errors import SubmissionError
 from harness.intake.arrays import ArrayHeader, channels_last, check_integer, place_block
 from harness.intake.expected import Expected
 from harness.intake.files import SetFile
-from harness.intake.labels import as_int64, check_count, check_labels
+from harness.intake.labels import check_count, check_labels
 from harness.intake.limits import check_array_bytes
 from harness.intake.numpy_files import load_npz, npz_headers
 from harness.intake.safetensors_files import load_tensor, tensor_headers
@@ -41,7 +41,8 @@ def _read(files: list[SetFile], expected: Expected, headers_of: Headers, load: L
     headers = [_checked(file, headers_of(file, KEYS), expected) for file in files]
     check_count(sum(header.shape[0] for header in headers), expected.classes, expected.ipc, names)
     check_array_bytes(expected.count * expected.image_bytes, names)
-    parts = [as_int64(load(file, "labels")) for file in files]
+    # uint64 beyond int64 turns negative, and is refused as such
+    parts = [load(file, "labels").astype(np.int64) for file in files]
     labels = check_labels(np.concatenate(parts), expected.classes, expected.ipc, names)
     images = np.empty((expected.count, *expected.image_shape), expected.dtype)
     first = 0
