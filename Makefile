@@ -11,8 +11,8 @@ test: install lint
 	$(BIN)/python -m pytest
 
 lint: install
-	$(BIN)/ruff check harness tests benchmarks
-	$(BIN)/ruff format --check harness tests benchmarks
+	$(BIN)/ruff check harness tests benchmarks .github/scripts
+	$(BIN)/ruff format --check harness tests benchmarks .github/scripts
 
 install: .venv/installed
 

@@ -106,6 +106,14 @@ def hash_path(path: Annotated[Path, typer.Argument(help="A file, or the folder t
     print(validation.local_content_sha256(path))
 
 
+@app.command(epilog="Example: hlbench fingerprint digits")
+def fingerprint(dataset: Annotated[str, typer.Argument(metavar="DATASET")], data: Data = None) -> None:
+    """Print the training split's fingerprint, which a coreset's row numbers refer to."""
+    from harness.datasets import load_split
+
+    print(load_split(dataset, "train", data).fingerprint)
+
+
 @app.command(epilog="Example: hlbench plan submissions/random --regime hl")
 def plan(
     submissions: Submissions,

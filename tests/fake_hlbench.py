@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-from small_checkout import fake_outcome, fake_set
+from runner_checkout import fake_outcome, fake_set
 
 import harness.datasets
 import harness.work

@@ -1,72 +1,110 @@
-"""A checkout with the digits protocol and the random digits submissions, and a stand-in for training, for tests of the runner."""
+"""A checkout in a temporary folder: the real digits protocol, submissions, and records with chosen accuracies."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import time
+import json
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
+import yaml
 
-from harness.imageset import ImageSet
-from harness.plan import plan_units
-from harness.records import CurvePoint, Result
+from harness import canonical
+from harness.protocols import find_protocol
+from harness.records import DataInfo, Record, Result, UnitInfo, record_path, unit_id, write_record
+from harness.scoring.board import build_boards, write_boards
+from harness.scoring.check import check_boards
+from harness.submissions import read_submission
 
-PROJECT = Path(__file__).resolve().parent.parent
 PROTOCOL = "digits/resnet18-hl/v1"
+REAL_PROTOCOL = Path(__file__).resolve().parent.parent / "protocols" / f"{PROTOCOL}.yaml"
+SHA = "ab" * 32
+HUB = {"repo": "some-lab/sets", "revision": "0123456789" * 4, "files": ["a.parquet"]}
 
 
-def make_checkout(folder: Path) -> Path:
-    """Root of the checkout: protocols with their lock, `submissions/{random,kmeans-centroids}/digits-ipc1`."""
-    root = folder / "checkout"
-    shutil.copytree(PROJECT / "protocols", root / "protocols")
-    for slug in ("random", "kmeans-centroids"):
-        shutil.copytree(PROJECT / "submissions" / slug / "digits-ipc1", root / "submissions" / slug / "digits-ipc1")
-        shutil.copy(PROJECT / "submissions" / slug / "digits-ipc1.yaml", root / "submissions" / slug)
+def checkout(root: Path) -> Path:
+    """A checkout with the real digits protocol, its seeds set to 0, 1, 2."""
+    protocol = yaml.safe_load(REAL_PROTOCOL.read_text())
+    protocol["seeds"]["value"] = [0, 1, 2]
+    path = root / "protocols" / f"{PROTOCOL}.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump(protocol))
+    (root / "leaderboards/results").mkdir(parents=True)
     return root
 
 
-def units_of(root: Path, slug: str = "kmeans-centroids", seeds: tuple[int, ...] | None = None):
-    path = root / "submissions" / slug / "digits-ipc1.yaml"
-    return plan_units(root, [path], None, "hl", seeds, root / "leaderboards" / "results")
+def submit(root: Path, slug: str, method: str, ipc: int = 1, draws: int = 1, **fields) -> Path:
+    """A coreset submission whose draws lie on the Hub."""
+    path = root / "submissions" / slug / f"digits-ipc{ipc}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    described = {
+        "title": slug.title(), "authors": ["A. Nonymous"], "licence": "cc0-1.0", "contact": "nobody", "kind": "coreset",
+        "dataset": "digits", "ipc": ipc, "method": method, "split_fingerprint": SHA,
+        "sets": [{**HUB, "content_sha256": f"{draw:064x}"} for draw in range(draws)],
+    }  # fmt: skip
+    path.write_text(json.dumps({**described, **fields}))
+    return path
 
 
-def fake_outcome(protocol, ipc, image_set, test, seed, device, on_epoch) -> SimpleNamespace:
-    """What `train_and_evaluate` returns, without training: numbers that follow from the set and the seed alone."""
-    on_epoch(1, 1)
-    top1 = 10.0 + seed + int(image_set.sha256[:4], 16) / 65536
-    images_seen = ipc * protocol.dataset.classes
-    result = Result(
-        top1=top1, top5=90.0, test_loss=1.0, train_loss=0.5, images_seen=images_seen, steps=1, epochs=protocol.epochs(ipc)
-    )
-    curve = (CurvePoint(epoch=0, train_loss=0.5, lr=0.01),)
-    return SimpleNamespace(status="ok", result=result, curve=curve, wall_seconds=1.0, images_per_second=50.0, engine={})
-
-
-def fake_set(submission, draw, machine) -> tuple[ImageSet, dict]:
-    """What `work.load_set` returns, without loading scikit-learn: a set that follows from the draw."""
-    count = 10 * submission.ipc
-    return ImageSet(np.full((count, 3, 8, 8), draw, dtype=np.uint8), np.arange(count) % 10), {}
-
-
-def start_hlbench(root: Path, *arguments: str, **environment: str) -> subprocess.Popen:
-    """`hlbench` with fake training, in a process of its own, inside the checkout `root`. See `fake_hlbench.py`."""
-    script = Path(__file__).with_name("fake_hlbench.py")
-    return subprocess.Popen(
-        [sys.executable, str(script), *arguments], cwd=root, env={**os.environ, **environment},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+def record(
+    root: Path, path: Path, draw: int, seed: int, top1: float | None, results: Path | None = None, fingerprint: str = SHA
+) -> Path:
+    """Write the record of one unit; `top1` None: the student diverged."""
+    submission, protocol = read_submission(path), find_protocol(root, PROTOCOL)
+    place = record_path(results or root / "leaderboards/results", submission, protocol, draw, seed)
+    unit = UnitInfo(
+        id=unit_id(submission.digest, draw, protocol.sha256, seed), slug=submission.slug, submission_sha256=submission.digest,
+        kind=submission.kind, method=submission.method, dataset=submission.dataset, ipc=submission.ipc, draw=draw, seed=seed,
+        protocol=protocol.id, protocol_sha256=protocol.sha256, student=protocol.student_name, regime=protocol.regime,
     )  # fmt: skip
+    data = DataInfo(
+        set_source="some-lab/sets", set_content_sha256=SHA, set_sha256=SHA, images=10, patch_shuffle=1, train_fingerprint=SHA,
+        test_fingerprint=fingerprint,
+    )  # fmt: skip
+    result = None
+    if top1 is not None:
+        result = Result(
+            top1=top1, top5=min(100.0, top1 + 50), test_loss=1.0, train_loss=0.1, images_seen=600, steps=60, epochs=60
+        )
+    written = Record(
+        status="diverged" if result is None else "ok", unit=unit, data=data, result=result, wall_seconds=1.0,
+        images_per_second=600.0, finished_at="2026-01-01T00:00:00Z", environment={}, engine={},
+    )  # fmt: skip
+    write_record(place, written)
+    return place
 
 
-def wait_for(path: Path, process: subprocess.Popen) -> None:
-    """Until `path` exists; fails when the process ends first or nothing happens for a minute."""
-    for _ in range(1200):
-        if path.exists():
-            return
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.05)
-    raise AssertionError(f"{path} did not appear")
+def measure(root: Path, path: Path, *draws: tuple[float | None, ...], results: Path | None = None) -> None:
+    for draw, seeds in enumerate(draws):
+        for seed, top1 in enumerate(seeds):
+            record(root, path, draw, seed, top1, results)
+
+
+def fill(root: Path) -> None:
+    """Random, a better and a two-draw coreset at IPC 1."""
+    measure(root, submit(root, "random", "random"), (30.0, 31.0, 32.0))
+    measure(root, submit(root, "herding", "herding", paper="https://example.org/a"), (40.0, 41.0, 42.0))
+    measure(root, submit(root, "k-center", "k-center", draws=2), (30.0, 31.0, 32.0), (34.0, 35.0, 36.0))
+
+
+def rebuild(root: Path) -> dict[str, str]:
+    return build_boards(root, root / "leaderboards/results")
+
+
+def check(root: Path) -> list[str]:
+    return check_boards(root, root / "leaderboards/results", root / "leaderboards")
+
+
+def publish(root: Path) -> None:
+    write_boards(root, root / "leaderboards/results", root / "leaderboards")
+
+
+def table_rows(page: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+
+
+def alter(path: Path, top1: float, seal: bool) -> None:
+    """Change a record's accuracy, with or without a new sha256 over it."""
+    raw = json.loads(path.read_text())
+    raw["result"]["top1"] = top1
+    if seal:
+        raw["sha256"] = canonical.digest({key: raw[key] for key in raw if key != "sha256"})
+    path.write_text(json.dumps(raw))

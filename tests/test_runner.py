@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_checkout import PROTOCOL, fake_outcome, fake_set, make_checkout, start_hlbench, units_of, wait_for
+from runner_checkout import PROTOCOL, fake_outcome, fake_set, make_checkout, start_hlbench, units_of, wait_for
 
 from harness import claim, environment, forecast, freeze, work
 from harness.errors import EnvironmentProblem, ProtocolError, SubmissionError, UsageError

@@ -98,6 +98,8 @@ def _verdict(tables: Sequence[Table]) -> str:
     better = sum(gap.significant and gap.points > 0 for gap in gaps)
     worse = sum(gap.significant and gap.points < 0 for gap in gaps)
     untested = sum(gap.p is None for gap in gaps)
+    if not gaps:
+        return f"{plural(len(rows), 'row')}; none can be compared with Random under the same protocol and IPC yet."
     return (
         f"{plural(len(rows), 'row')}, of which {len(gaps)} compared with Random under the same protocol and IPC (Welch's test, "
         f"Holm-corrected within each table, 5%): {better} significantly better, {worse} significantly worse, "

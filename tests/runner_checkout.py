@@ -1,0 +1,72 @@
+"""A checkout with the digits protocol and the random digits submissions, and a stand-in for training, for tests of the runner."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from harness.imageset import ImageSet
+from harness.plan import plan_units
+from harness.records import CurvePoint, Result
+
+PROJECT = Path(__file__).resolve().parent.parent
+PROTOCOL = "digits/resnet18-hl/v1"
+
+
+def make_checkout(folder: Path) -> Path:
+    """Root of the checkout: protocols with their lock, `submissions/{random,kmeans-centroids}/digits-ipc1`."""
+    root = folder / "checkout"
+    shutil.copytree(PROJECT / "protocols", root / "protocols")
+    for slug in ("random", "kmeans-centroids"):
+        shutil.copytree(PROJECT / "submissions" / slug / "digits-ipc1", root / "submissions" / slug / "digits-ipc1")
+        shutil.copy(PROJECT / "submissions" / slug / "digits-ipc1.yaml", root / "submissions" / slug)
+    return root
+
+
+def units_of(root: Path, slug: str = "kmeans-centroids", seeds: tuple[int, ...] | None = None):
+    path = root / "submissions" / slug / "digits-ipc1.yaml"
+    return plan_units(root, [path], None, "hl", seeds, root / "leaderboards" / "results")
+
+
+def fake_outcome(protocol, ipc, image_set, test, seed, device, on_epoch) -> SimpleNamespace:
+    """What `train_and_evaluate` returns, without training: numbers that follow from the set and the seed alone."""
+    on_epoch(1, 1)
+    top1 = 10.0 + seed + int(image_set.sha256[:4], 16) / 65536
+    images_seen = ipc * protocol.dataset.classes
+    result = Result(
+        top1=top1, top5=90.0, test_loss=1.0, train_loss=0.5, images_seen=images_seen, steps=1, epochs=protocol.epochs(ipc)
+    )
+    curve = (CurvePoint(epoch=0, train_loss=0.5, lr=0.01),)
+    return SimpleNamespace(status="ok", result=result, curve=curve, wall_seconds=1.0, images_per_second=50.0, engine={})
+
+
+def fake_set(submission, draw, machine) -> tuple[ImageSet, dict]:
+    """What `work.load_set` returns, without loading scikit-learn: a set that follows from the draw."""
+    count = 10 * submission.ipc
+    return ImageSet(np.full((count, 3, 8, 8), draw, dtype=np.uint8), np.arange(count) % 10), {}
+
+
+def start_hlbench(root: Path, *arguments: str, **environment: str) -> subprocess.Popen:
+    """`hlbench` with fake training, in a process of its own, inside the checkout `root`. See `fake_hlbench.py`."""
+    script = Path(__file__).with_name("fake_hlbench.py")
+    return subprocess.Popen(
+        [sys.executable, str(script), *arguments], cwd=root, env={**os.environ, **environment},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    """Until `path` exists; fails when the process ends first or nothing happens for a minute."""
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
