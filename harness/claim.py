@@ -38,11 +38,16 @@ def claimed(record: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
+        release(record)
         stop.set()
-        beat.join()
         _held_here.discard(claim)
-        if _holder(claim) == _ourselves():  # a run that slept for ten minutes may have lost it
-            claim.unlink(missing_ok=True)
+
+
+def release(record: Path) -> None:
+    """Give the unit of `record` up, if it is ours: a run that slept for ten minutes may have lost it."""
+    claim = claim_path(record)
+    if _holder(claim) == _ourselves():
+        claim.unlink(missing_ok=True)
 
 
 def claim_path(record: Path) -> Path:

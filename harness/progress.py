@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from harness.plan import Unit, unit_state
@@ -48,16 +49,9 @@ def show_progress(total: int, done: int, console: Console) -> Iterator[Report]:
     if not console.is_terminal:
         yield _plain_lines(total, done, console)
         return
-    columns = [
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("units, elapsed"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    ]
-    with Progress(*columns, console=console) as progress:
+    current = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+    columns = [BarColumn(20), MofNCompleteColumn(), TextColumn("units, left"), TimeRemainingColumn(), current]
+    with Progress(*columns, console=console, expand=True) as progress:
         yield _live_bar(progress, total, done)
 
 

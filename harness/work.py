@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from harness.claim import claimed
+from harness.claim import claimed, release
 from harness.environment import describe_environment
 from harness.errors import EnvironmentProblem, HlbenchError, RecordError
 from harness.plan import Unit, existing_record
@@ -79,17 +79,24 @@ def work_through(units: list[Unit], machine: Machine, report: Report) -> None:
     read = lru_cache(maxsize=1)(lambda submission, draw: load_set(submission, draw, machine))
     load_test = lru_cache(maxsize=1)(lambda dataset: load_split(dataset, "test", machine.data))
     stopped: set[str] = set()
+
+    def do(unit: Unit) -> None:
+        with claimed(unit.record) as ours:
+            if ours and existing_record(unit) is None:
+                report(Event("started", unit.name, machine.worker))
+                image_set, audit = read(unit.submission, unit.draw)
+                record = train_unit(unit, image_set, audit, load_test(unit.submission.dataset), environment, machine, report)
+                write_record(unit.record, record)
+                report(Event("finished", unit.name, machine.worker, text=_describe_result(record)))
+
     for unit in units:
         if unit.submission.digest in stopped:
             continue
         try:
-            with claimed(unit.record) as ours:
-                if ours and existing_record(unit) is None:
-                    report(Event("started", unit.name, machine.worker))
-                    image_set, audit = read(unit.submission, unit.draw)
-                    record = train_unit(unit, image_set, audit, load_test(unit.submission.dataset), environment, machine, report)
-                    write_record(unit.record, record)
-                    report(Event("finished", unit.name, machine.worker, text=_describe_result(record)))
+            do(unit)
+        except KeyboardInterrupt:
+            release(unit.record)  # the interrupt may have come just before or after the `with` above
+            raise
         except BrokenPipeError:
             raise  # the process that reads our reports is gone
         except Exception as error:

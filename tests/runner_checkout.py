@@ -15,6 +15,8 @@ import numpy as np
 from harness.imageset import ImageSet
 from harness.plan import plan_units
 from harness.records import CurvePoint, Result
+from harness.runner import Summary, run_units
+from harness.work import Machine
 
 PROJECT = Path(__file__).resolve().parent.parent
 PROTOCOL = "digits/resnet18-hl/v1"
@@ -45,6 +47,29 @@ def fake_outcome(protocol, ipc, image_set, test, seed, device, on_epoch) -> Simp
     )
     curve = (CurvePoint(epoch=0, train_loss=0.5, lr=0.01),)
     return SimpleNamespace(status="ok", result=result, curve=curve, wall_seconds=1.0, images_per_second=50.0, engine={})
+
+
+def replace_training(monkeypatch) -> list[int]:
+    """From here on training is `fake_outcome`; the list grows by every seed that is trained."""
+    import harness.training.evaluate_set as module
+
+    seeds = []
+
+    def train(protocol, ipc, image_set, test, seed, device, on_epoch):
+        seeds.append(seed)
+        return fake_outcome(protocol, ipc, image_set, test, seed, device, on_epoch)
+
+    monkeypatch.setattr(module, "train_and_evaluate", train)
+    return seeds
+
+
+def run_here(root: Path, units) -> Summary:
+    return run_units(units, Machine(root, device="cpu"), lambda event: None)
+
+
+def hidden_files(root: Path) -> list[str]:
+    """Claims and temporary files below `root` (not the empty files that lock a takeover)."""
+    return [path.name for path in root.rglob(".draw*") if not path.name.endswith(".lock")]
 
 
 def fake_set(submission, draw, machine) -> tuple[ImageSet, dict]:

@@ -9,7 +9,8 @@ from runner_checkout import PROTOCOL, fake_outcome, fake_set, make_checkout
 from harness import cli, doctor, work
 from harness.records import read_records
 
-VERBS = [(), ("demo",), ("validate",), ("hash",), ("plan",), ("run",), ("leaderboard",), ("doctor",)]
+NAMES = ("demo", "validate", "hash", "fingerprint", "plan", "run", "leaderboard", "select", "distill", "doctor")
+VERBS = [(), *[(name,) for name in NAMES]]
 PROTOCOL_VERBS = [("protocols", verb) for verb in ("list", "show", "verify", "freeze", "diff")]
 RANDOM = "submissions/random/digits-ipc1.yaml"
 CENTROIDS = "submissions/kmeans-centroids/digits-ipc1.yaml"
