@@ -52,11 +52,12 @@ app.add_typer(protocols_app, name="protocols")
 def demo(
     ipc: Annotated[str, typer.Option("--ipc", help="Images per class: some of 1,5,10.")] = "1,5,10",
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the records of earlier demos first.")] = False,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes. Default: one per core, at most 4.")] = None,
+    workers: Workers = None,
     device: Device = "auto",
 ) -> None:
     """Evaluate shipped digits sets on a processor, in minutes; print their board."""
     from harness import demo, progress, reports
+    from harness.runner import default_workers
     from harness.scoring.board import write_boards
     from harness.work import Machine
 
@@ -66,7 +67,7 @@ def demo(
     if fresh:
         demo.forget(folder)
     machine = Machine(root, device=device_of(device))
-    summary = progress.run_with_progress(units, machine, workers or demo.demo_workers(), reports.console())
+    summary = progress.run_with_progress(units, machine, workers or default_workers(device), reports.console())
     written = write_boards(root, folder / "results", folder)
     reports.print_rows(reports.board_rows(root, folder / "results"), as_json=False, title="digits, ResNet-18, hard labels")
     print("The same as Markdown:", *[path.relative_to(root) for path in written])
@@ -155,7 +156,7 @@ def run(
     protocol: ProtocolId = None,
     seeds: Seeds = None,
     draws: Draws = None,
-    workers: Workers = 1,
+    workers: Workers = None,
     shard: Annotated[str | None, typer.Option("--shard", help="i/N: the i-th of N parts of the units, 1-based.")] = None,
     device: Device = "auto",
     data: Data = None,
@@ -164,6 +165,7 @@ def run(
 ) -> None:
     """Train and measure what is not done yet, one record per unit. Run it again to resume."""
     from harness import plan, progress, reports
+    from harness.runner import default_workers
     from harness.work import Machine
 
     root, results = places(results)
@@ -173,7 +175,7 @@ def run(
     if shard is not None:
         units = plan.take_shard(units, *shard_of(shard))
     machine = Machine(root, data, device_of(device))
-    summary = progress.run_with_progress(units, machine, workers, reports.console(stderr=as_json))
+    summary = progress.run_with_progress(units, machine, workers or default_workers(device), reports.console(stderr=as_json))
     if as_json:
         reports.print_json(reports.summary_facts(summary))
     raise typer.Exit(summary.exit_code)

@@ -23,7 +23,10 @@ Regime = Annotated[str, typer.Option("--regime", help="hl, sl, sl-kd, or all.")]
 ProtocolId = Annotated[str | None, typer.Option("--protocol", help="Protocol id. Default: <dataset>/resnet18-<regime>, newest.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Some of the protocol's seeds, as 0,1,2. Default: all.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:<i>.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that share the units (and the cores).")]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Units trained side by side. Default: one per GPU, or core (up to 8)."),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Ask nothing of the network.")]
 Method = Annotated[str, typer.Argument(metavar="METHOD")]
 DatasetName = Annotated[str, typer.Option("--dataset", help="digits, cifar10, cifar100, tiny-imagenet or imagenet-1k.")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from harness.environment import available_cores
 from harness.errors import UsageError
 from harness.plan import Unit, plan_units
 
@@ -13,7 +12,6 @@ METHODS = ("random", "kmeans-nearest", "kmeans-centroids")
 IPCS = (1, 5, 10)
 PROTOCOL = "digits/resnet18-hl/v1"
 SEEDS = (0, 1, 2)
-MOST_WORKERS = 4  # each holds a torch of its own in memory
 DRAWS = (0,)  # all draws would take three times as long; `hlbench run` does them
 
 
@@ -23,11 +21,6 @@ def demo_units(root: Path, ipcs: tuple[int, ...], results: Path) -> list[Unit]:
         raise UsageError(f"the demo ships no digits set at IPC {foreign[0]}", where="--ipc", fix="choose among 1,5,10")
     paths = [root / "submissions" / method / f"digits-ipc{ipc}.yaml" for ipc in IPCS if ipc in ipcs for method in METHODS]
     return plan_units(root, paths, PROTOCOL, "hl", SEEDS, results, DRAWS)
-
-
-def demo_workers() -> int:
-    """A process per core: a batch of ten digits is too small to be shared between cores."""
-    return min(available_cores(), MOST_WORKERS)
 
 
 def forget(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Run a list of units, in this process or in several: what is done is skipped, so the same command again resumes.
 
-Everything random follows from the unit's seed, never from the worker or the order of work. What `--workers` does change is how
-many threads a worker has, hence the order of sums: rounding, which training amplifies. The record says how many there were.
+Everything random follows from the unit's seed, and every unit is trained by one thread, so neither the number of workers nor the
+order of work changes a number.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 
 from harness.claim import is_claimed
-from harness.environment import available_cores
+from harness.environment import available_cores, gpu_names
 from harness.errors import EnvironmentProblem, HlbenchError, RecordError
 from harness.plan import Unit, existing_record
 from harness.work import Event, Machine, Report, failure, work_through
 
+MOST_WORKERS = 8  # by default; each holds a torch and a set of its own in memory
 STOP_SECONDS = 30.0  # for a worker to release its claim after it was told to stop
 
 
@@ -74,16 +75,22 @@ def run_units(units: list[Unit], machine: Machine, report: Report, workers: int 
     return summary
 
 
+def default_workers(device: str) -> int:
+    """One per GPU, or one per core on a processor (at most 8)."""
+    gpus = len(gpu_names())
+    on_gpu = device != "cpu" and gpus > 0
+    return (gpus if device in ("auto", "cuda") else 1) if on_gpu else min(available_cores(), MOST_WORKERS)
+
+
 def work_in_parallel(units: list[Unit], machine: Machine, report: Report, workers: int) -> None:
-    """`workers` spawned processes go through the same list; claims keep them apart. Each gets its share of the cores."""
+    """`workers` spawned processes go through the same list; claims keep them apart."""
     context = multiprocessing.get_context("spawn")  # fork would copy torch's thread pools and CUDA state
-    threads = max(1, available_cores() // workers)
     processes: dict[connection.Connection, SpawnProcess] = {}
     try:
         with _interrupts_ignored():  # inherited: Ctrl-C reaches the workers as our SIGTERM, and only once
             for worker in range(workers):
                 reader, writer = context.Pipe(duplex=False)
-                share = replace(machine, threads=threads, worker=worker)
+                share = replace(machine, worker=worker)
                 process = context.Process(target=_worker, args=(units, share, writer))
                 process.start()
                 writer.close()  # the worker's end of file is then the worker's end

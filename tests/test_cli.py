@@ -224,7 +224,7 @@ def test_plan_counts_units_and_admits_what_it_does_not_know(hlbench):
 
 
 def test_run_then_plan_then_leaderboard_agree(hlbench, root, without_training):
-    code, output, _ = hlbench("run", RANDOM, CENTROIDS, "--seeds", "0,1", "--device", "cpu")
+    code, output, _ = hlbench("run", RANDOM, CENTROIDS, "--seeds", "0,1", "--device", "cpu", "--workers", "1")
     assert code == 0
     assert output.splitlines()[-1] == "8 units: 0 were done, 8 done now."
     planned = json.loads(hlbench("plan", RANDOM, "--seeds", "0,1", "--device", "cpu", "--json")[1])
@@ -237,7 +237,7 @@ def test_run_then_plan_then_leaderboard_agree(hlbench, root, without_training):
 
 
 def test_leaderboard_check_names_what_is_stale(hlbench, root, without_training):
-    hlbench("run", CENTROIDS, "--seeds", "0", "--device", "cpu")
+    hlbench("run", CENTROIDS, "--seeds", "0", "--device", "cpu", "--workers", "1")
     hlbench("leaderboard")
     page = root / "leaderboards" / "digits.md"
     page.write_text(page.read_text() + "edited by hand\n")
@@ -247,7 +247,7 @@ def test_leaderboard_check_names_what_is_stale(hlbench, root, without_training):
 
 
 def test_run_json_keeps_standard_output_for_programs(hlbench, without_training):
-    code, output, error = hlbench("run", CENTROIDS, "--seeds", "0", "--device", "cpu", "--json")
+    code, output, error = hlbench("run", CENTROIDS, "--seeds", "0", "--device", "cpu", "--workers", "1", "--json")
     assert code == 0
     assert json.loads(output)["done_now"] == ["kmeans-centroids/digits-ipc1 draw0 resnet18-hl-v1 seed0"]
     assert "[1/1]" in error
@@ -255,13 +255,13 @@ def test_run_json_keeps_standard_output_for_programs(hlbench, without_training):
 
 def test_the_shards_of_a_run_do_all_units_once(hlbench, root, without_training):
     for shard in ("1/2", "2/2"):
-        assert hlbench("run", RANDOM, "--shard", shard, "--device", "cpu")[0] == 0
+        assert hlbench("run", RANDOM, "--shard", shard, "--device", "cpu", "--workers", "1")[0] == 0
     assert len(read_records(root / "leaderboards" / "results")) == 15
 
 
 def test_a_failed_submission_is_told_in_full_and_exits_with_1(hlbench, root):
     (root / "submissions/random/digits-ipc1/draw0.json").write_text("[]")
-    code, output, _ = hlbench("run", RANDOM, "--seeds", "0", "--device", "cpu")
+    code, output, _ = hlbench("run", RANDOM, "--seeds", "0", "--device", "cpu", "--workers", "1")
     assert code == 1
     assert "FAILED random/digits-ipc1 draw0" in output
     assert "content_sha256" in output
@@ -280,7 +280,7 @@ def one_thread():
 
 
 def test_a_real_student_is_trained_and_shown_on_the_board(hlbench, root, one_thread):
-    code, _, _ = hlbench("run", CENTROIDS, "--seeds", "0", "--device", "cpu")
+    code, _, _ = hlbench("run", CENTROIDS, "--seeds", "0", "--device", "cpu", "--workers", "1")
     assert code == 0
     ((_, record),) = read_records(root / "leaderboards" / "results")
     assert record.status == "ok"

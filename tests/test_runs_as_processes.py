@@ -7,7 +7,7 @@ from runner_checkout import fake_set, hidden_files, make_checkout, replace_train
 from harness import work
 from harness.records import read_record, read_records
 
-RUN = ("run", "submissions/kmeans-centroids/digits-ipc1.yaml")  # one draw, five seeds
+RUN = ("run", "submissions/kmeans-centroids/digits-ipc1.yaml", "--workers", "1")  # one draw, five seeds
 
 
 @pytest.fixture
