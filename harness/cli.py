@@ -26,6 +26,7 @@ from harness.cli_options import (
     Regime,
     Results,
     Seeds,
+    Slug,
     Submissions,
     Workers,
     device_of,
@@ -100,11 +101,14 @@ def validate(
 
 
 @app.command("hash", epilog="Example: hlbench hash submissions/random/digits-ipc1/draw0.json")
-def hash_path(path: Annotated[Path, typer.Argument(help="A file, or the folder that holds a set.")]) -> None:
-    """Print the content_sha256 of a file or folder."""
+def hash_paths(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="The set's files, or the folder that holds them.")],
+    root: Annotated[Path | None, typer.Option("--root", help="Folder that is the Hub repo; names count from it.")] = None,
+) -> None:
+    """Print the content_sha256 of a set's files."""
     from harness import validation
 
-    print(validation.local_content_sha256(path))
+    print(validation.local_content_sha256(paths, root))
 
 
 @app.command(epilog="Example: hlbench fingerprint digits")
@@ -211,15 +215,15 @@ def leaderboard(
 
 
 @app.command(epilog="Example: hlbench select random --dataset digits --ipc 10 --draws 3")
-def select(method: Method, dataset: DatasetName, ipc: Ipc, draws: DrawCount = 1, data: Data = None) -> None:
+def select(method: Method, dataset: DatasetName, ipc: Ipc, draws: DrawCount = 1, slug: Slug = None, data: Data = None) -> None:
     """Write a reference coreset as a submission: random, kmeans-nearest."""
-    _make("coreset", method, dataset, ipc, draws, data)
+    _make("coreset", method, dataset, ipc, draws, slug, data)
 
 
 @app.command(epilog="Example: hlbench distill kmeans-centroids --dataset digits --ipc 10 --draws 3")
-def distill(method: Method, dataset: DatasetName, ipc: Ipc, draws: DrawCount = 1, data: Data = None) -> None:
+def distill(method: Method, dataset: DatasetName, ipc: Ipc, draws: DrawCount = 1, slug: Slug = None, data: Data = None) -> None:
     """Write a reference distilled set as a submission: kmeans-centroids."""
-    _make("distilled", method, dataset, ipc, draws, data)
+    _make("distilled", method, dataset, ipc, draws, slug, data)
 
 
 @app.command(epilog="Example: hlbench doctor --offline")
@@ -248,7 +252,7 @@ def main() -> None:
         sys.exit(error.exit_code if isinstance(error, HlbenchError) else 1)
 
 
-def _make(kind: str, method: str, dataset: str, ipc: int, draws: int, data: Path | None) -> None:
+def _make(kind: str, method: str, dataset: str, ipc: int, draws: int, slug: str | None, data: Path | None) -> None:
     from harness.reference import make_reference
 
-    print(make_reference(project_root(), kind, method, dataset, ipc, draws, data).relative_path)
+    print(make_reference(project_root(), kind, method, dataset, ipc, draws, data, slug).relative_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import harness
 
-PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pyarrow")
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pyarrow", "scikit-learn", "huggingface-hub")
 DECIDING_FOLDERS = ("harness", "protocols", "submissions")  # records being written must not make the checkout dirty
 
 
@@ -31,6 +31,7 @@ def describe_environment(device: str) -> dict[str, str | int | bool | None]:
         "device": device,
         "gpu": torch.cuda.get_device_name(device) if on_gpu else None,
         "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if on_gpu else None,
         "driver": driver_version() if on_gpu else None,
         **{name: package_version(name) for name in PACKAGES},
     }
@@ -68,6 +69,13 @@ def available_cores() -> int:
 def gpu_names() -> list[str]:
     """Names of the NVIDIA GPUs of this machine, asked of the driver and not of torch; [] when there are none."""
     return _nvidia("name")
+
+
+def visible_gpus() -> int:
+    """How many GPUs a process started now would see: those of the machine, fewer when CUDA_VISIBLE_DEVICES says so."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    listed = len([part for part in chosen.split(",") if part.strip() not in ("", "-1")]) if chosen is not None else None
+    return len(gpu_names()) if listed is None else min(listed, len(gpu_names()))
 
 
 def driver_version() -> str | None:

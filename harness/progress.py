@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ from rich.table import Column
 from rich.text import Text
 
 from harness.plan import Unit, unit_state
-from harness.reports import debugging
+from harness.reports import debugging, readable_seconds
 from harness.runner import Summary, run_units
 from harness.work import Event, Machine, Report
 
@@ -56,11 +57,15 @@ def show_progress(total: int, done: int, console: Console) -> Iterator[Report]:
 
 
 def _plain_lines(total: int, done: int, console: Console) -> Report:
+    started, done_before = time.monotonic(), done
+
     def report(event: Event) -> None:
         nonlocal done
         if event.kind == "finished":
             done += 1
-            console.print(Text(f"[{done}/{total}] {event.unit}: {event.text}"), soft_wrap=True)
+            pace = (time.monotonic() - started) / (done - done_before)
+            left = f", {readable_seconds(pace * (total - done))} left" if done < total else ""
+            console.print(Text(f"[{done}/{total}] {event.unit}: {event.text}{left}"), soft_wrap=True)
             console.file.flush()
         elif event.kind == "failed":
             _print_failure(event, console)

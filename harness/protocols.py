@@ -58,6 +58,20 @@ class Student(StrictModel):
     init: Literal["torch-default", "torchvision-default"]
     parameters: Count
 
+    @model_validator(mode="after")
+    def _describes_a_network_that_exists(self):
+        built = {
+            "convnet": (self.depth >= 1, {"none"}, {"instance", "batch"}),
+            "mlp": (self.depth == 2, {"none"}, {"none"}),
+            "resnet18": (self.depth == 18 and self.width == 64, {"imagenet", "small"}, {"batch"}),
+            "resnet50": (self.depth == 50 and self.width == 64, {"imagenet", "small"}, {"batch"}),
+            "resnet101": (self.depth == 101 and self.width == 64, {"imagenet", "small"}, {"batch"}),
+        }
+        sized, stems, norms = built[self.architecture]
+        if not sized or self.stem not in stems or self.norm not in norms:
+            raise ValueError(f"no {self.architecture} is built with this depth, width, stem and norm")
+        return self
+
 
 class HardLabels(StrictModel):
     """Integer classes, cross-entropy."""
@@ -111,7 +125,7 @@ class Training(StrictModel):
     batch_size: ByIpc
     cap_batch_at_set_size: bool
     order: Literal["reshuffled-each-epoch"]
-    drop_last: bool
+    drop_last: Literal[False]
 
     @model_validator(mode="after")
     def _smallest_ipc_listed(self):
@@ -145,7 +159,7 @@ class CropFlip(StrictModel):
     scale: tuple[Fraction, Fraction]
     ratio: tuple[Positive, Positive]
     interpolation: Literal["bilinear"]
-    antialias: bool
+    antialias: Literal[True]
     flip: Fraction
     patch_shuffle_scale: Literal["one-over-factor"]
 
@@ -161,6 +175,8 @@ class Evaluation(StrictModel):
 
 
 class Numerics(StrictModel):
+    """`precision` holds for training and for the forward passes of the measurement; loss and accuracy are taken in float32."""
+
     precision: Literal["fp32", "bf16-autocast"]
     tf32: bool
     world_size: Literal[1]

@@ -8,7 +8,7 @@ from harness.coresets import SELECTORS
 from harness.datasets import load_split
 from harness.distill import DISTILLERS
 from harness.errors import UsageError
-from harness.submissions import Submission
+from harness.submissions import SLUG, Submission
 from harness.write_submission import write_coreset, write_distilled
 
 TITLES = {
@@ -24,14 +24,15 @@ NOTES = {
 
 
 def make_reference(
-    root: Path, kind: str, method: str, dataset: str, ipc: int, draws: int, data: Path | None = None
+    root: Path, kind: str, method: str, dataset: str, ipc: int, draws: int, data: Path | None = None, slug: str | None = None
 ) -> Submission:
-    """Write `submissions/<method>/<dataset>-ipc<N>.yaml` and its data files below `root`; same arguments, same bytes.
+    """Write `submissions/<slug>/<dataset>-ipc<N>.yaml` and its data files below `root`; same arguments, same bytes.
 
-    `kind` is coreset or distilled.
-
-    Raises UsageError for an unknown method, dataset, or an IPC larger than the smallest class.
+    `kind` is coreset or distilled; `slug` None means the method's name. Raises UsageError for an unknown method or dataset, an
+    IPC larger than the smallest class, an unfit slug, and when another submission lies there already.
     """
+    if slug is not None and not SLUG.fullmatch(slug):
+        raise UsageError(f"{slug!r} is not a slug", where="--slug", fix="use 1 to 64 of a-z, 0-9 and '-'")
     known = SELECTORS if kind == "coreset" else DISTILLERS
     if method not in known:
         raise UsageError(f"no reference method {method!r} for a {kind} set", fix=f"choose one of: {', '.join(known)}")
@@ -44,7 +45,7 @@ def make_reference(
         "notes": NOTES[method],
         "method": method,
     }
-    folder = root / "submissions" / method
+    folder = root / "submissions" / (slug or method)
     if kind == "coreset":
         return write_coreset(folder, header, train, ipc, [SELECTORS[method](train, ipc, draw) for draw in range(draws)])
     return write_distilled(folder, header, train, ipc, [DISTILLERS[method](train, ipc, draw) for draw in range(draws)])

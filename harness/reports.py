@@ -92,10 +92,10 @@ def summary_facts(summary: Summary) -> dict[str, Any]:
 def plan_line(states: list[str], bytes_to_download: int | None, seconds_to_train: float | None) -> str:
     """`9 units: 3 done, 6 missing; download 1.2 MB; about 4 min of training`, saying so where a cost is not known."""
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    download = "unknown, the Hub does not answer" if bytes_to_download is None else f"{readable_bytes(bytes_to_download)} or less"
+    download = "unknown, the Hub does not answer" if bytes_to_download is None else f"{readable_bytes(bytes_to_download)} at most"
     unknown = "unknown, no earlier record of such a student on this machine"
     training = unknown if seconds_to_train is None else f"about {readable_seconds(seconds_to_train)} one after the other"
-    return f"{len(states)} units: {counts}. Download: {download}. Training: {training}."
+    return f"{len(states)} units: {counts}. Sets to download: {download}. Training: {training}."
 
 
 def protocol_rows(protocol: Protocol) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ order of work changes a number.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 
 from harness.claim import is_claimed
-from harness.environment import available_cores, gpu_names
+from harness.environment import available_cores, visible_gpus
 from harness.errors import EnvironmentProblem, HlbenchError, RecordError
 from harness.plan import Unit, existing_record
 from harness.work import Event, Machine, Report, failure, work_through
@@ -77,7 +78,7 @@ def run_units(units: list[Unit], machine: Machine, report: Report, workers: int 
 
 def default_workers(device: str) -> int:
     """One per GPU, or one per core on a processor (at most 8)."""
-    gpus = len(gpu_names())
+    gpus = visible_gpus()
     on_gpu = device != "cpu" and gpus > 0
     return (gpus if device in ("auto", "cuda") else 1) if on_gpu else min(available_cores(), MOST_WORKERS)
 
@@ -118,6 +119,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _worker(units: list[Unit], machine: Machine, writer: connection.Connection) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         with sigterm_as_interrupt():
             work_through(units, machine, writer.send)
@@ -125,6 +127,12 @@ def _worker(units: list[Unit], machine: Machine, writer: connection.Connection) 
         writer.send(failure("device", error, machine.worker))
     except (KeyboardInterrupt, BrokenPipeError):
         pass  # told to stop, or the command that started us is gone
+
+
+def _end_with_parent() -> None:
+    """A command killed outright cannot stop its workers: they would hold their claims until the next epoch."""
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _relay(running: dict[connection.Connection, SpawnProcess], report: Report) -> None:

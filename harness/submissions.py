@@ -67,6 +67,11 @@ class SetSource(StrictModel):
         return self.repo is not None
 
     @property
+    def pinned(self) -> str:
+        """`org/name@<40 hex>` or the project path, for records."""
+        return f"{self.repo}@{self.revision}" if self.on_hub else str(self.path)
+
+    @property
     def described(self) -> str:
         """`org/name@<12 hex>` or the project path, for messages."""
         return f"{self.repo}@{self.revision[:12]}" if self.on_hub else str(self.path)

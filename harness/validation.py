@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import canonical
-from harness.errors import HlbenchError, SubmissionError
+from harness.errors import HlbenchError, SubmissionError, UsageError
 from harness.set_files import Limits, check_listing, list_folder
 from harness.submissions import SetSource, Submission, read_submission
 
@@ -40,13 +40,27 @@ def validate(paths: list[Path], root: Path, fetch: bool, offline: bool, data: Pa
     return findings
 
 
-def local_content_sha256(path: Path) -> str:
-    """content_sha256 (64 hex digits) of a file or folder, as an author writes it. Raises SubmissionError for refused files."""
-    if not path.exists():
-        raise SubmissionError("there is nothing to hash", where=str(path), fix="name a file or folder that exists")
-    listing = list_folder(path, str(path))
-    check_listing(listing, Limits())
-    return canonical.content_sha256(path if path.is_dir() else path.parent, list(listing.names))
+def local_content_sha256(paths: list[Path], root: Path | None = None) -> str:
+    """content_sha256 (64 hex digits) of files and folders, as an author writes it.
+
+    File names count from `root`, the folder that is (or will be) the Hub repo. Without it, a lone file counts by its name and a
+    lone folder's files from that folder, as for a set inside this project. Raises SubmissionError for refused files.
+    """
+    if root is None and len(paths) > 1:
+        raise UsageError("several paths need --root", fix="name the folder that will be the Hub repo: --root DIR")
+    names = []
+    for path in paths:
+        if not path.exists():
+            raise SubmissionError("there is nothing to hash", where=str(path), fix="name a file or folder that exists")
+        listing = list_folder(path, str(path))
+        check_listing(listing, Limits())
+        base = path if path.is_dir() else path.parent
+        if root is not None and not base.resolve().is_relative_to(root.resolve()):
+            raise UsageError("the path lies outside --root", where=str(path))
+        prefix = "" if root is None else base.resolve().relative_to(root.resolve())
+        names += [(Path(prefix) / name).as_posix() for name in listing.names]
+        root_of_names = base if root is None else root
+    return canonical.content_sha256(root_of_names, names)
 
 
 def _checks(

@@ -153,7 +153,7 @@ def train_unit(
 
     outcome = train_and_evaluate(unit.protocol, unit.submission.ipc, image_set, test, unit.seed, machine.device, on_epoch)
     data = DataInfo(
-        set_source=unit.source.described,
+        set_source=unit.source.pinned,
         set_content_sha256=unit.source.content_sha256,
         set_sha256=image_set.sha256,
         images=len(image_set),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 from harness import canonical
 from harness.datasets.base import Split
+from harness.errors import UsageError
 from harness.submissions import Submission, read_submission
 
 
@@ -47,19 +49,31 @@ def write_distilled(
 
 
 def _write(folder: Path, keys: dict, files: dict[str, bytes]) -> Submission:
+    """Data files first, the YAML that names them last. Raises UsageError when another set is there already."""
     name = f"{keys['dataset']}-ipc{keys['ipc']}"
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    sets = []
-    for file_name, contents in files.items():
-        (folder / name / file_name).write_bytes(contents)
-        sets.append(
+    path = folder / f"{name}.yaml"
+    with tempfile.TemporaryDirectory() as scratch:
+        for file_name, contents in files.items():
+            (Path(scratch) / file_name).write_bytes(contents)
+        sets = [
             {
                 "path": f"submissions/{folder.name}/{name}/{file_name}",
-                "content_sha256": canonical.content_sha256(folder / name, [file_name]),
+                "content_sha256": canonical.content_sha256(Path(scratch), [file_name]),
             }
+            for file_name in files
+        ]
+    text = yaml.safe_dump({**keys, "sets": sets}, sort_keys=False, allow_unicode=True, width=120)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise UsageError(
+            "another submission is there already",
+            where=str(path),
+            why="its records would no longer belong to any submission",
+            fix="choose another --slug, or the arguments it was made with",
         )
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump({**keys, "sets": sets}, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    for file_name, contents in files.items():
+        (folder / name / file_name).write_bytes(contents)
+    path.write_text(text, encoding="utf-8")
     return read_submission(path)
 
 

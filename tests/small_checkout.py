@@ -79,8 +79,8 @@ def measure(root: Path, path: Path, *draws: tuple[float | None, ...], results: P
 
 
 def fill(root: Path) -> None:
-    """Random, a better and a two-draw coreset at IPC 1."""
-    measure(root, submit(root, "random", "random"), (30.0, 31.0, 32.0))
+    """Three draws of Random, a better and a two-draw coreset at IPC 1."""
+    measure(root, submit(root, "random", "random", draws=3), (30.0,) * 3, (31.0,) * 3, (32.0,) * 3)
     measure(root, submit(root, "herding", "herding", paper="https://example.org/a"), (40.0, 41.0, 42.0))
     measure(root, submit(root, "k-center", "k-center", draws=2), (30.0, 31.0, 32.0), (34.0, 35.0, 36.0))
 

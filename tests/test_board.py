@@ -31,17 +31,19 @@ def test_the_golden_table_is_rebuilt_to_the_printed_digit(root):
         "Rank", "Submission", "Kind", "Method", "HL top-1", "Top-5", "Draw sd", "Seed sd", "Gap to Random", "Links",
     ]  # fmt: skip
     assert herding == [
-        "1-2", "[Herding](../submissions/herding/digits-ipc1.yaml)", "coreset", "herding", "41.00 ± 2.48 (1 draw x 3 seeds)",
-        "91.00 ± 2.48", "-", "1.00", "+10.00 (p<0.001)",
+        "1-2", "[Herding](../submissions/herding/digits-ipc1.yaml) (herding)", "coreset", "herding",
+        "41.00 ± 2.48 (1 draw x 3 seeds)", "91.00 ± 2.48", "-", "1.00", "+10.00 (p<0.001)",
         f"[paper](https://example.org/a) {hub} [records](results/digits/herding/ipc1/resnet18-hl-v1)",
     ]  # fmt: skip
     assert k_center == [
-        "1-3", "[K-Center](../submissions/k-center/digits-ipc1.yaml)", "coreset", "k-center", "33.00 ± 25.41 (2 draws x 3 seeds)",
-        "83.00 ± 25.41", "2.83", "1.00", "+2.00 (n.s.)", f"{hub} [records](results/digits/k-center/ipc1/resnet18-hl-v1)",
+        "1-3", "[K-Center](../submissions/k-center/digits-ipc1.yaml) (k-center)", "coreset", "k-center",
+        "33.00 ± 25.41 (2 draws x 3 seeds)", "83.00 ± 25.41", "2.83", "1.00", "+2.00 (n.s.)",
+        f"{hub} [records](results/digits/k-center/ipc1/resnet18-hl-v1)",
     ]  # fmt: skip
     assert random == [
-        "2-3", "[Random](../submissions/random/digits-ipc1.yaml)", "coreset", "random", "31.00 ± 2.48 (1 draw x 3 seeds)",
-        "81.00 ± 2.48", "-", "1.00", "is Random", f"{hub} [records](results/digits/random/ipc1/resnet18-hl-v1)",
+        "2-3", "[Random](../submissions/random/digits-ipc1.yaml) (random)", "coreset", "random",
+        "31.00 ± 2.48 (3 draws x 3 seeds)", "81.00 ± 2.48", "1.00", "0.00", "is Random",
+        f"{hub} [records](results/digits/random/ipc1/resnet18-hl-v1)",
     ]  # fmt: skip
 
 
@@ -58,7 +60,7 @@ def test_the_index_names_highest_row_random_and_the_table(root):
     (_, row) = table_rows(rebuild(root)["README.md"])
     assert row == [
         f"[{PROTOCOL}](digits.md#resnet18-hl-v1-ipc-1)", "digits", "1", "3", "herding: 41.00 ± 2.48 (1 draw x 3 seeds)", "1-2",
-        "31.00 ± 2.48 (1 draw x 3 seeds)", "+10.00 (p<0.001)",
+        "31.00 ± 2.48 (3 draws x 3 seeds)", "+10.00 (p<0.001)",
     ]  # fmt: skip
     assert "### resnet18-hl-v1 IPC 1\n" in rebuild(root)["digits.md"]
 
@@ -105,6 +107,14 @@ def test_one_seed_has_no_interval_and_no_test(root):
     assert "Not complete: herding (1 of 3 runs)." in rebuild(root)["digits.md"]
 
 
+def test_nothing_is_tested_against_a_single_draw_of_random(root):
+    measure(root, submit(root, "random", "random"), (30.0, 31.0, 32.0))
+    measure(root, submit(root, "herding", "herding"), (60.0, 61.0, 62.0))
+    _, herding, _ = table_rows(rebuild(root)["digits.md"])
+    assert herding[8] == "+30.00 (not testable)"
+    assert "0 significantly better, 0 significantly worse, 0 not told apart, 1 not testable" in rebuild(root)["digits.md"]
+
+
 def test_two_seeds_and_constant_rows_are_printed_without_false_certainty(root):
     measure(root, submit(root, "random", "random"), (10.0, 10.0, 10.0))
     measure(root, submit(root, "herding", "herding"), (90.0, 90.0))
@@ -142,7 +152,7 @@ def test_only_a_coreset_can_be_the_random_row(root):
     del described["split_fingerprint"]
     path.write_text(json.dumps(described))
     measure(root, path, (1.0, 1.5, 2.0))
-    measure(root, submit(root, "random", "random"), (30.0, 31.0, 32.0))
+    measure(root, submit(root, "random", "random", draws=3), (30.0,), (31.0,), (32.0,))
     _, random, impostor = table_rows(rebuild(root)["digits.md"])
     assert (random[8], impostor[8]) == ("is Random", "-29.50 (p<0.001)")
 

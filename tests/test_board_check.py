@@ -34,8 +34,8 @@ def test_check_names_file_row_column_and_both_numbers(root):
     alter(root / "leaderboards/results/digits/random/ipc1/resnet18-hl-v1/draw0-seed0.json", 30.6, seal=True)
     differences = check(root)
     assert (
-        "leaderboards/digits.md: row random ipc1 (resnet18-hl-v1 IPC 1): HL top-1: 31.00 ± 2.48 (1 draw x 3 seeds) committed, "
-        "31.20 ± 1.79 (1 draw x 3 seeds) from records"
+        "leaderboards/digits.md: row random ipc1 (resnet18-hl-v1 IPC 1): HL top-1: 31.00 ± 2.48 (3 draws x 3 seeds) committed, "
+        "31.07 ± 2.24 (3 draws x 3 seeds) from records"
     ) in differences
     assert any(line.startswith("leaderboards/README.md: row digits.md#resnet18-hl-v1-ipc-1") for line in differences)
 

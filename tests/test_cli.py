@@ -219,7 +219,7 @@ def test_validate_offline_asks_nothing_of_the_hub(hlbench, root, monkeypatch):
 def test_plan_counts_units_and_admits_what_it_does_not_know(hlbench):
     code, output, _ = hlbench("plan", RANDOM)
     assert code == 0
-    assert "15 units: 15 missing. Download: 0 B" in output
+    assert "15 units: 15 missing. Sets to download: 0 B" in output
     assert "Training: unknown" in output
 
 
@@ -295,7 +295,7 @@ def test_a_real_student_is_trained_and_shown_on_the_board(hlbench, root, one_thr
 def test_the_demo_resumes_and_writes_its_board_beside_its_records(hlbench, root, without_training, monkeypatch):
     from harness import demo
 
-    monkeypatch.setattr(demo, "METHODS", ("random", "kmeans-centroids"))
+    monkeypatch.setattr(demo, "DRAWS", {"random": (0,), "kmeans-centroids": (0,)})
     arguments = ("demo", "--ipc", "1", "--workers", "1", "--device", "cpu")
     code, output, _ = hlbench(*arguments)
     assert code == 0

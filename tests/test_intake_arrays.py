@@ -53,9 +53,9 @@ def test_an_npz_member_longer_than_its_array_is_refused(tmp_path):
 
 def test_an_npz_bomb_of_the_declared_shape_is_refused_by_its_ratio(tmp_path, monkeypatch):
     monkeypatch.setattr("harness.intake.limits.IN_MEMORY_BYTES", 1 << 20)
-    zeros = np.zeros((CLASSES, 3, 512, 512), np.uint8)
+    zeros = np.zeros((CLASSES, 3, 224, 224), np.uint8)
     np.savez_compressed(tmp_path / "set.npz", images=zeros, labels=np.arange(CLASSES))
-    refusal(tmp_path, "unpacks to far more", submission(ipc=1, resolution=512), spec(resolution=None))
+    refusal(tmp_path, "unpacks to far more", submission(ipc=1, resolution=224), spec(resolution=None))
 
 
 def test_an_npz_whose_directory_lies_about_sizes_is_refused(tmp_path):

@@ -184,6 +184,32 @@ def test_a_set_of_the_wrong_size_is_refused(digits):
         train_and_evaluate(DIGITS, 5, image_set, test, 0, "cpu")
 
 
+def test_patch_shuffle_is_refused_where_the_protocol_has_none(digits):
+    image_set, test = digits
+    with pytest.raises(UsageError, match="no PatchShuffle"):
+        train_and_evaluate(DIGITS, 2, replace(image_set, patch_shuffle=2), test, 0, "cpu")
+
+
+def test_images_of_another_size_are_refused_where_nothing_resizes(digits):
+    image_set, test = digits
+    with pytest.raises(UsageError, match="differ in size"):
+        train_and_evaluate(CONVNET, 2, image_set, replace(test, dataset="cifar10"), 0, "cpu")
+
+
+def test_a_student_whose_test_loss_is_not_finite_has_diverged(digits, monkeypatch):
+    image_set, test = digits
+    monkeypatch.setattr(evaluate_set, "measure", lambda *_: (10.0, 50.0, float("inf")))
+    outcome = train_and_evaluate(shortened(DIGITS, 1), 2, image_set, test, 0, "cpu")
+    assert (outcome.status, outcome.result) == ("diverged", None)
+
+
+@pytest.mark.parametrize(("key", "value"), [("norm", "instance"), ("depth", 34), ("width", 32), ("stem", "none")])
+def test_a_protocol_cannot_name_a_network_that_is_not_built(key, value):
+    described = {**DIGITS.student.model_dump(), key: value}
+    with pytest.raises(ValueError, match="no resnet18 is built"):
+        type(DIGITS.student).model_validate(described)
+
+
 def test_float_sets_stored_normalised_reach_the_student_as_the_same_pixels(digits):
     image_set, _ = digits
     mean, std = (np.array(values, dtype=np.float32).reshape(1, 3, 1, 1) for values in NORMALIZATIONS["cifar10"])

@@ -1,4 +1,4 @@
-"""Are SUBMISSION, REGIME and SHARD (environment) what a person may type into the evaluate workflow? Exit code 1 when not."""
+"""Are the evaluate workflow's inputs (environment: SUBMISSION, REGIME, PROTOCOL, SHARD) well formed? Exit code 1 when not."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from pathlib import Path
 FORMS = {
     "SUBMISSION": r"submissions/[a-z0-9][a-z0-9-]{0,63}/[a-z0-9-]+-ipc[1-9][0-9]*\.yaml",
     "REGIME": r"hl",
+    "PROTOCOL": r"|[a-z0-9-]+/[a-z0-9-]+-hl/v[1-9][0-9]*",
     "SHARD": r"|[1-9][0-9]{0,2}/[1-9][0-9]{0,2}",
 }
-MEANT = {"SUBMISSION": "submissions/<slug>/<dataset>-ipc<N>.yaml", "REGIME": "hl", "SHARD": "i/N, or nothing"}
+MEANT = {
+    "SUBMISSION": "submissions/<slug>/<dataset>-ipc<N>.yaml",
+    "REGIME": "hl",
+    "PROTOCOL": "<dataset>/<student>-hl/v<N>, or nothing",
+    "SHARD": "i/N, or nothing",
+}
 
 
 def main() -> int:

@@ -12,11 +12,12 @@ from harness.errors import UsageError
 
 def rows_of_classes(split: Split, ipc: int) -> Iterator[tuple[int, np.ndarray]]:
     """(class, its rows in ascending order, int64) for every class. Raises UsageError when a class has fewer than `ipc` rows."""
-    for label in range(int(split.labels.max()) + 1):
-        rows = np.flatnonzero(split.labels == label)
-        if len(rows) < ipc:
-            raise UsageError(
-                f"class {label} of {split.dataset} has {len(rows)} training images, fewer than IPC {ipc}",
-                fix=f"choose --ipc {len(rows)} or less",
-            )
-        yield label, rows
+    counts = np.bincount(split.labels)
+    smallest = int(counts.argmin())
+    if counts[smallest] < ipc:
+        raise UsageError(
+            f"class {smallest} of {split.dataset} has {counts[smallest]} training images, fewer than IPC {ipc}",
+            fix=f"choose --ipc {counts[smallest]} or less",
+        )
+    for label in range(len(counts)):
+        yield label, np.flatnonzero(split.labels == label)

@@ -5,6 +5,17 @@ from __future__ import annotations
 import numpy as np
 from sklearn.cluster import KMeans
 
+from harness.datasets.base import Split
+from harness.errors import UsageError
+from harness.imageset import EncodedImages
+
+
+def class_pixels(split: Split, rows: np.ndarray) -> np.ndarray:
+    """float64 [len(rows), 3, H, W] in 0..255. Raises UsageError for a dataset that stays encoded (ImageNet-1K)."""
+    if isinstance(split.images, EncodedImages):
+        raise UsageError(f"k-means in pixel space needs decoded images of one size; {split.dataset} has neither")
+    return np.asarray(split.images[rows], dtype=np.float64)
+
 
 def class_centres(points: np.ndarray, ipc: int, draw: int, label: int) -> np.ndarray:
     """float64 [ipc, D]: k-means++ start, best of 10 by inertia, largest cluster first (ties: smaller first coordinate sum)."""

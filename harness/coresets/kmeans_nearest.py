@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.coresets.by_class import rows_of_classes
-from harness.coresets.class_kmeans import class_centres
+from harness.coresets.class_kmeans import class_centres, class_pixels
 from harness.datasets.base import Split
 
 
@@ -20,7 +20,7 @@ def select_kmeans_nearest(split: Split, ipc: int, draw: int) -> np.ndarray:
     """
     picked = []
     for label, rows in rows_of_classes(split, ipc):
-        pixels = np.asarray(split.images[rows], dtype=np.float64).reshape(len(rows), -1)
+        pixels = class_pixels(split, rows).reshape(len(rows), -1)
         centres = class_centres(pixels, ipc, draw, label)
         picked.append(rows[nearest_unused(pixels, centres)])
     return np.concatenate(picked)

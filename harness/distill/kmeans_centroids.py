@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.coresets.by_class import rows_of_classes
-from harness.coresets.class_kmeans import class_centres
+from harness.coresets.class_kmeans import class_centres, class_pixels
 from harness.datasets.base import Split
 
 
@@ -16,7 +16,7 @@ def distill_kmeans_centroids(split: Split, ipc: int, draw: int) -> tuple[np.ndar
     """
     images, labels = [], []
     for label, rows in rows_of_classes(split, ipc):
-        pixels = np.asarray(split.images[rows], dtype=np.float64)
+        pixels = class_pixels(split, rows)
         centres = class_centres(pixels.reshape(len(rows), -1), ipc, draw, label)
         images.append(centres.reshape(ipc, *pixels.shape[1:]).round().clip(0, 255).astype(np.uint8))
         labels += [label] * ipc

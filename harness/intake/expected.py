@@ -51,16 +51,21 @@ class Expected:
         return f"{self.count:,} images ({self.classes} classes x IPC {self.ipc}) of {self.resolution} x {self.resolution} pixels"
 
 
+# Most pixels a side where a dataset's images vary in size: what students see and released ImageNet-1K sets have.
+VARYING_RESOLUTION = 224
+
+
 def expected_of(submission: Submission, spec: DatasetSpec) -> Expected:
-    """Raises SubmissionError when the declaration itself cannot be met: resolution above the dataset's, unknown normalization."""
+    """Raises SubmissionError when the declaration cannot be met: too many pixels, unknown normalization."""
     declared = submission.images
     where = f"{submission.relative_path}: images"
-    if spec.resolution is not None and declared.resolution > spec.resolution:
+    most = spec.resolution or VARYING_RESOLUTION
+    if declared.resolution > most:
         raise SubmissionError(
             "images larger than the dataset's",
             where=f"{where}.resolution",
-            why=f"{declared.resolution} pixels declared; {spec.name} has {spec.resolution}, and more pixels are more information",
-            fix=f"store the images at {spec.resolution} x {spec.resolution}",
+            why=f"{declared.resolution} pixels declared; {spec.name} has {most}, and more pixels are more information",
+            fix=f"store the images at {most} x {most}",
         )
     if declared.normalization is not None and declared.normalization not in NORMALIZATIONS:
         raise SubmissionError(

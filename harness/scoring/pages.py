@@ -28,7 +28,8 @@ MEANING = """\
 - *Draw sd* is the standard deviation of the draw means, *seed sd* that between students of the same draw.
 - *Gap to Random* is the difference to the table's Random row in points, by Welch's test on the same values as the intervals;
   p-values are corrected (Holm) for the number of rows compared. `n.s.`: not significant at 5%, which does not mean equal.
-  `not testable`: a row has a single value, or neither row has any spread.
+  `not testable`: there is one draw of Random (one random set is not Random), a row has a single value, or neither row has any
+  spread. A row of one draw speaks for that set, not for its method.
 - *Rank* is an interval, from the same test on all pairs of the table, corrected together (Holm, 5%): from one plus the rows
   significantly better, to all but the rows significantly worse. Neighbours that are not told apart share ranks. The highest of
   several means is an optimistic estimate of that row.
@@ -133,7 +134,7 @@ def _cells(ranked: RankedRow, one: Table, places: Places) -> list[str]:
     submission = ranked.row.submission
     return [
         cells.rank(ranked.rank),
-        file_link(submission.title, places.project(submission.relative_path)),
+        f"{file_link(submission.title, places.project(submission.relative_path))} ({submission.slug})",
         submission.kind,
         escape(submission.method),
         cells.accuracy(ranked),

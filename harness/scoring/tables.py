@@ -84,11 +84,18 @@ def _baseline(measured: Sequence[Row]) -> Row | None:
 
 
 def _gaps(measured: Sequence[Row], baseline: Row | None) -> list[Gap | None]:
-    """One per row: the tests of all rows against Random are one Holm family."""
+    """One per row: the tests of all rows against Random are one Holm family.
+
+    One draw of Random is one random set, not Random: nothing is tested against it.
+    """
     if baseline is None:
         return [None] * len(measured)
     reference = _sample(baseline)
-    adjusted = stats.holm([None if row is baseline else stats.welch_p(_sample(row), reference) for row in measured])
+    testable = [len(baseline.top1) > 1 and row is not baseline for row in measured]
+    p_values = [
+        stats.welch_p(_sample(row), reference) if tested else None for row, tested in zip(measured, testable, strict=True)
+    ]
+    adjusted = stats.holm(p_values)
     level = stats.mean_t95(reference).mean
     return [
         None if row is baseline else Gap(stats.mean_t95(_sample(row)).mean - level, p)

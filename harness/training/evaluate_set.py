@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from harness.training.engine import Engine, choose_engine, make_deterministic, r
 from harness.training.seeding import generator_for
 from harness.training.students import build_student
 from harness.training.trainer import train
-from harness.training.views import evaluation_views, training_views
+from harness.training.views import evaluation_views, require_fit, training_views
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def train_and_evaluate(
 
     Raises UsageError when set, protocol and test split do not belong together.
     """
+    require_fit(image_set, protocol)
     if len(image_set) != ipc * protocol.dataset.classes or test.dataset != protocol.dataset.name:
         raise UsageError(
             "set and protocol do not fit",
@@ -61,15 +63,15 @@ def train_and_evaluate(
     views = training_views(image_set, protocol, device)
     run = train(model, views, protocol, ipc, seed, engine, on_epoch or (lambda done, total: None))
     trained = time.perf_counter()
+    top1, top5, test_loss = (math.nan,) * 3 if run.diverged else measure(model, test, protocol, engine)
     result = None
-    if not run.diverged:
-        top1, top5, test_loss = measure(model, test, protocol, engine)
+    if math.isfinite(test_loss):
         result = Result(
             top1=top1, top5=top5, test_loss=test_loss, train_loss=run.train_loss,
             images_seen=run.images_seen, steps=run.steps, epochs=protocol.epochs(ipc),
         )  # fmt: skip
     return Outcome(
-        status="diverged" if run.diverged else "ok",
+        status="diverged" if result is None else "ok",
         result=result,
         curve=run.curve,
         wall_seconds=round(time.perf_counter() - started, 2),

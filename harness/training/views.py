@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.datasets.base import Split
+from harness.errors import UsageError
 from harness.imageset import EncodedImages, ImageSet
 from harness.normalization import NORMALIZATIONS
 from harness.protocols import CropFlip, Protocol
@@ -50,6 +51,28 @@ class TrainingViews:
         return crop_and_flip(images, boxes, flipped, self.protocol.input.resolution)
 
 
+def require_fit(image_set: ImageSet, protocol: Protocol) -> None:
+    """Raises UsageError when the protocol has no use for images of this size, or does not know PatchShuffle (methods A.6)."""
+    crops = isinstance(protocol.augmentation, CropFlip)
+    if image_set.patch_shuffle > 1 and not crops:
+        raise UsageError(
+            "the protocol has no PatchShuffle",
+            where=protocol.id,
+            why=f"the set declares patch_shuffle: {image_set.patch_shuffle}; only protocols with random crops shuffle patches",
+            fix="declare patch_shuffle: 1, or choose another protocol",
+        )
+    if isinstance(image_set.images, EncodedImages) or crops or protocol.input.resize != "none":
+        return
+    height, width = image_set.images.shape[2:]
+    if height != protocol.input.resolution or width != protocol.input.resolution:
+        raise UsageError(
+            "images and protocol differ in size",
+            where=protocol.id,
+            why=f"the set has {height} x {width} pixels, the student sees {protocol.input.resolution}, and nothing resizes",
+            fix=f"store the images at {protocol.input.resolution} x {protocol.input.resolution}",
+        )
+
+
 def training_views(image_set: ImageSet, protocol: Protocol, device: str) -> TrainingViews | EncodedTrainingViews:
     """Views of a set, decoded or still encoded. Encoded sets are cropped while they are decoded, so they need a crop protocol."""
     if isinstance(image_set.images, EncodedImages):
@@ -62,6 +85,8 @@ def evaluation_views(test: Split, protocol: Protocol, device: str) -> Batches:
     if isinstance(test.images, EncodedImages):
         yield from EncodedTestViews(test, protocol, device)
         return
+    if protocol.evaluation.resize_short_side or protocol.evaluation.center_crop:
+        raise UsageError("decoded test splits are measured at their own size", where=f"{protocol.id}: evaluation")
     for start in range(0, len(test), TEST_BATCH):
         images = torch.from_numpy(test.images[start : start + TEST_BATCH].copy()).to(device)
         labels = torch.from_numpy(test.labels[start : start + TEST_BATCH].copy()).to(device)
