@@ -81,15 +81,15 @@ def fetch_set(source: SetSource, project: Path, limits: Limits = Limits()) -> Fe
         return _fetch_from_hub(source, project, limits) if source.on_hub else _read_from_project(source, project, limits)
 
 
-def fetch_files(repo: str, revision: str, patterns: list[str], repo_type: str = "dataset") -> Path:
+def fetch_files(repo: str, revision: str, patterns: list[str], repo_type: str = "dataset", gated: bool = False) -> Path:
     """Snapshot folder of a real dataset (or, with `repo_type="model"`, a teacher) at a commit, holding what `patterns` match.
 
-    The user's own token is sent when there is one, because ImageNet-1K is gated. Already cached files cost no request.
+    The user's own token is sent only to a repo declared `gated` (ImageNet-1K). Already cached files cost no request.
     Raises EnvironmentProblem.
     """
     where = f"{repo}@{revision[:12]}"
     with _asking_hub(where, EnvironmentProblem, largest_file=None):
-        folder = _snapshot(repo, revision, patterns, repo_type=repo_type)
+        folder = _snapshot(repo, revision, patterns, repo_type=repo_type, token=None if gated else False)
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     unmatched = [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
     if unmatched:

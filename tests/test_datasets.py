@@ -173,7 +173,7 @@ def hub_stub(monkeypatch, answer) -> None:
     monkeypatch.setitem(datasets.DATASETS, "small", SMALL)
 
 
-def refuse(*_arguments):
+def refuse(*_arguments, gated):
     raise EnvironmentProblem("the Hub cannot be reached", why="no route")
 
 
@@ -190,10 +190,10 @@ def test_a_named_folder_wins_over_the_environment_and_the_environment_over_the_h
 def test_data_absent_locally_is_fetched_at_the_pinned_commit_and_only_the_split_asked_for(tmp_path, monkeypatch):
     asked = []
     snapshot = write_shards(tmp_path / "snapshot", digit_rows("test", 20), split="valid")
-    hub_stub(monkeypatch, lambda *arguments: asked.append(arguments) or snapshot)
+    hub_stub(monkeypatch, lambda *arguments, gated: asked.append((*arguments, gated)) or snapshot)
     monkeypatch.setenv("HLBENCH_DATA", str(tmp_path))
     assert len(load_split("small", "test")) == 20
-    assert asked == [("someone/small", "0" * 40, ["data/valid-*.parquet"])]
+    assert asked == [("someone/small", "0" * 40, ["data/valid-*.parquet"], False)]
 
 
 def test_missing_data_names_both_ways_to_get_it(tmp_path, monkeypatch):

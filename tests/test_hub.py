@@ -168,17 +168,23 @@ def test_real_datasets_bring_only_what_the_patterns_match_and_once(server, tmp_p
 def test_a_gated_real_dataset_explains_terms_and_token_and_then_uses_the_token(server, monkeypatch):
     server.repos["lab/digits"].gated = True
     with pytest.raises(EnvironmentProblem, match="gated") as caught:
-        hub.fetch_files("lab/digits", REVISION, ["*.csv"])
+        hub.fetch_files("lab/digits", REVISION, ["*.csv"], gated=True)
     assert "https://huggingface.co/datasets/lab/digits" in caught.value.fix
     assert "HF_TOKEN" in caught.value.fix
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
-    assert (hub.fetch_files("lab/digits", REVISION, ["*.csv"]) / "labels.csv").is_file()
+    assert (hub.fetch_files("lab/digits", REVISION, ["*.csv"], gated=True) / "labels.csv").is_file()
+
+
+def test_the_users_token_is_not_sent_to_a_public_dataset(server, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    hub.fetch_files("lab/digits", REVISION, ["*.csv"])
+    assert not any("authorization" in map(str.lower, headers) for _, _, headers in server.requests)
 
 
 def test_the_users_token_does_not_follow_a_redirect_to_another_host(server, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
     server.repos["lab/digits"].lfs = {"labels.csv"}
-    hub.fetch_files("lab/digits", REVISION, ["*.csv"])
+    hub.fetch_files("lab/digits", REVISION, ["*.csv"], gated=True)
     carried = {path.split("/")[1]: "authorization" in map(str.lower, headers) for _, path, headers in server.requests}
     assert carried["cdn"] is False
     assert carried["datasets"] is True

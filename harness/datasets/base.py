@@ -23,6 +23,7 @@ class DatasetSpec:
         image_column, label_column: parquet column names.
         classes, train_rows, test_rows: checked when a split is loaded.
         resolution: side in pixels of every (square) image, or None when images vary (ImageNet-1K) and stay encoded.
+        gated: whether the Hub asks for accepted terms and a token.
         class_names: names in label order if the project knows them, else ().
     """
 
@@ -38,6 +39,7 @@ class DatasetSpec:
     test_rows: int
     resolution: int | None
     class_names: tuple[str, ...] = ()
+    gated: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def find_folder(spec: DatasetSpec, split: SplitName, data: Path | None) -> Path:
 
     pattern = files_expected(spec, split)
     try:
-        return fetch_files(spec.repo, spec.revision, [pattern])
+        return fetch_files(spec.repo, spec.revision, [pattern], gated=spec.gated)
     except HlbenchError as reason:
         looked = f"{root / spec.name} is not a folder" if root else "neither --data nor HLBENCH_DATA is set"
         raise EnvironmentProblem(

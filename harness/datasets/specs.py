@@ -75,6 +75,7 @@ _SPECS = [
         train_rows=1_281_167,
         test_rows=50_000,
         resolution=None,
+        gated=True,
     ),
 ]
 
