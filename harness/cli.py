@@ -38,7 +38,7 @@ from harness.cli_options import (
     shard_of,
 )
 from harness.cli_protocols import protocols_app
-from harness.errors import HlbenchError, UsageError
+from harness.errors import HlbenchError, UsageError, from_os_error
 from harness.paths import project_root
 
 app = typer.Typer(
@@ -197,10 +197,13 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Rebuild the leaderboard pages from the records."""
+    from harness import freeze
     from harness.scoring import board, export
     from harness.scoring.check import check_boards
 
     root, results = places(results)
+    # Records made under a protocol that was changed or lost would silently drop out of the pages.
+    fail_on(freeze.verify(root), "the protocols are not as they were frozen", "restore them from version control")
     pages = out or results.parent
     exports = {"json": export.board_json, "csv": export.board_csv, "html": export.board_html}
     if form != "md" and form not in exports:
@@ -248,6 +251,7 @@ def main() -> None:
     except Exception as error:
         from harness.reports import print_error
 
+        error = from_os_error(error) if isinstance(error, OSError) else error
         print_error(error)
         sys.exit(error.exit_code if isinstance(error, HlbenchError) else 1)
 

@@ -53,3 +53,13 @@ class EnvironmentProblem(HlbenchError):
     """The machine, its data, or the network is missing something; the submission is not at fault. Exit code 3."""
 
     exit_code = 3
+
+
+def from_os_error(error: OSError) -> EnvironmentProblem:
+    """A folder that cannot be written or a file that cannot be read is the machine's problem, not a fault of the code."""
+    return EnvironmentProblem(
+        "a file or folder cannot be read or written",
+        where=str(error.filename or ""),
+        why=error.strerror or str(error),
+        fix="check that it exists, its permissions and the free space, or name another place",
+    )

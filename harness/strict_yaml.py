@@ -17,6 +17,9 @@ from harness.errors import HlbenchError
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 
+# Marks a field that the harness fills in and a file may not name (`Field(json_schema_extra=NOT_IN_FILE)`).
+NOT_IN_FILE: dict[str, Any] = {"in_file": False}
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -100,9 +103,17 @@ def parse_model(model: type[ModelT], data: object, where: str, error: type[Hlben
     try:
         return model.model_validate(data)
     except ValidationError as reason:
-        problems = [_explain(model, problem) for problem in reason.errors()]
+        problems = [_explain(model, problem) for problem in reason.errors() if not _only_follows(problem, reason.errors())]
         head = problems[0] if len(problems) == 1 else f"{len(problems)} problems:\n    " + "\n    ".join(problems)
         raise error("file does not fit its schema", where=where, why=head, fix="correct the keys named above") from None
+
+
+def _only_follows(problem: Any, problems: list[Any]) -> bool:
+    """Whether pydantic complains of a short list only because the items in it were refused, for reasons of their own."""
+    key = problem["loc"]
+    return problem["type"] == "too_short" and any(
+        len(other["loc"]) > len(key) and other["loc"][: len(key)] == key for other in problems
+    )
 
 
 def _explain(model: type[BaseModel], problem: Any) -> str:
@@ -130,7 +141,11 @@ def _fields_at(model: type[BaseModel], location: tuple, required: bool = False) 
         if not nested:
             return []
         model = (tagged or nested)[0]
-    fields = [(name, field) for name, field in model.model_fields.items() if not field.exclude]  # excluded ones are not file keys
+    fields = [
+        (name, field)
+        for name, field in model.model_fields.items()
+        if not field.exclude and field.json_schema_extra is not NOT_IN_FILE
+    ]
     return [field.alias or name for name, field in fields if field.is_required() or not required]
 
 

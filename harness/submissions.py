@@ -11,21 +11,40 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from harness import canonical
 from harness.errors import SubmissionError
-from harness.strict_yaml import StrictModel, load_yaml, parse_model
+from harness.strict_yaml import NOT_IN_FILE, StrictModel, load_yaml, parse_model
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 FILE_NAME = re.compile(r"(?P<dataset>[a-z0-9-]+)-ipc(?P<ipc>[1-9][0-9]*)\.yaml")
 MAX_DRAWS = 20
 MAX_FILES = 1000
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-ShortText = Annotated[str, Field(min_length=1, max_length=200)]
-HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s<>\"'|`\\]+$", max_length=500)]
-RepoId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$")]
+
+def _of_form(pattern: str, meaning: str) -> AfterValidator:
+    """A validator that says what is wanted instead of showing a regular expression."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(meaning)
+        return text
+
+    return AfterValidator(check)
+
+
+Sha256 = Annotated[str, _of_form(r"[0-9a-f]{64}", "a sha256 is 64 of 0-9 and a-f, in quotes if all are digits")]
+Revision = Annotated[str, _of_form(r"[0-9a-f]{40}", "a commit is 40 of 0-9 and a-f; branches and tags can move")]
+ShortText = Annotated[str, Field(max_length=200), _of_form(r"(?s).*\S.*", "some text is needed")]
+HttpsUrl = Annotated[
+    str,
+    Field(max_length=500),
+    _of_form(r"https://[^\s<>\"'|`\\@/]+(/[^\s<>\"'|`\\]*)?", "a web address that begins with https:// and has no user name"),
+]
+RepoId = Annotated[
+    str, _of_form(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", "a Hub repo is <owner>/<name>, not its address")
+]
 
 
 class SetSource(StrictModel):
@@ -37,7 +56,7 @@ class SetSource(StrictModel):
     """
 
     repo: RepoId | None = None
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    revision: Revision | None = None
     files: Annotated[tuple[str, ...], Field(max_length=MAX_FILES)] = ()
     path: str | None = None
     content_sha256: Sha256
@@ -99,7 +118,7 @@ class ImageDeclaration(StrictModel):
 class Submission(StrictModel):
     """A parsed submission file. `slug` comes from the folder it lies in."""
 
-    slug: Annotated[str, Field(pattern=rf"^{SLUG.pattern}$")]
+    slug: Annotated[str, Field(pattern=rf"^{SLUG.pattern}$", json_schema_extra=NOT_IN_FILE)]
     title: ShortText
     authors: Annotated[tuple[ShortText, ...], Field(min_length=1, max_length=50)]
     paper: HttpsUrl | None = None
@@ -114,6 +133,13 @@ class Submission(StrictModel):
     split_fingerprint: Sha256 | None = None
     images: ImageDeclaration | None = None
     sets: Annotated[tuple[SetSource, ...], Field(min_length=1, max_length=MAX_DRAWS)]
+
+    @model_validator(mode="after")
+    def _draws_differ(self):
+        hashes = [source.content_sha256 for source in self.sets]
+        if len(set(hashes)) < len(hashes):
+            raise ValueError("the same content_sha256 is listed twice; a draw is another distillation or selection, not a copy")
+        return self
 
     @model_validator(mode="after")
     def _kind_decides_fields(self):

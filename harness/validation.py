@@ -93,7 +93,10 @@ def _check_place(path: Path, submission: Submission, root: Path) -> None:
 def _known_dataset(submission: Submission) -> str:
     from harness.datasets import dataset_spec
 
-    spec = dataset_spec(submission.dataset)
+    try:
+        spec = dataset_spec(submission.dataset)
+    except UsageError as error:
+        raise SubmissionError(error.what, where=f"{submission.relative_path}: dataset", fix=error.fix) from error
     return f"{spec.classes} classes, so {spec.classes * submission.ipc} images a draw"
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.claim import claimed, release
 from harness.environment import describe_environment
-from harness.errors import EnvironmentProblem, HlbenchError, RecordError
+from harness.errors import EnvironmentProblem, HlbenchError, RecordError, SubmissionError, from_os_error
 from harness.plan import Unit, existing_record
 from harness.records import DataInfo, Record, UnitInfo, write_record
 from harness.submissions import Submission
@@ -137,9 +137,16 @@ def load_set(submission: Submission, draw: int, machine: Machine) -> CheckedSet:
     from harness.hub import fetch_set
     from harness.intake import read_set
 
-    spec = dataset_spec(submission.dataset)
-    fetched = fetch_set(submission.sets[draw], machine.root)
-    return read_set(fetched.root, fetched.files, submission, spec, lambda: load_split(submission.dataset, "train", machine.data))
+    try:
+        fetched = fetch_set(submission.sets[draw], machine.root)
+        spec = dataset_spec(submission.dataset)
+        return read_set(
+            fetched.root, fetched.files, submission, spec, lambda: load_split(submission.dataset, "train", machine.data)
+        )
+    except SubmissionError as error:
+        whose = f"{submission.relative_path}, draw {draw}"
+        where = f"{whose}: {error.where}" if error.where else whose
+        raise SubmissionError(error.what, where=where, why=error.why, fix=error.fix) from error
 
 
 def train_unit(
@@ -169,6 +176,8 @@ def failure(name: str, error: Exception, worker: int = 0) -> Event:
     """The error as an event: a user's error speaks for itself, any other keeps its traceback."""
     if isinstance(error, HlbenchError):
         return Event("failed", name, worker, text=str(error), exit_code=error.exit_code)
+    if isinstance(error, OSError):
+        return Event("failed", name, worker, text=str(from_os_error(error)), exit_code=EnvironmentProblem.exit_code)
     text = f"unexpected {type(error).__name__}: {error}\n  fix: nothing was written; run it again, with --debug to see where"
     return Event("failed", name, worker, text=text, details="".join(traceback.format_exception(error)), exit_code=1)
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from small_checkout import PROTOCOL, checkout, fill, measure, publish, rebuild, record, submit, table_rows
 
+from harness import canonical
 from harness.protocols import find_protocol
 from harness.scoring import cells
 from harness.scoring.board import build_boards, write_boards
@@ -105,6 +106,25 @@ def test_one_seed_has_no_interval_and_no_test(root):
         "+9.00 (not testable)",
     )
     assert "Not complete: herding (1 of 3 runs)." in rebuild(root)["digits.md"]
+
+
+def test_copies_of_a_set_are_not_further_draws(root):
+    measure(root, submit(root, "random", "random", draws=2), (30.0, 31.0, 32.0), (30.0, 31.0, 32.0))
+    for seed in range(3):
+        copy = root / f"leaderboards/results/digits/random/ipc1/resnet18-hl-v1/draw1-seed{seed}.json"
+        described = json.loads(copy.read_text())
+        described["data"]["set_sha256"] = f"{0:064x}"
+        del described["sha256"]
+        copy.write_text(json.dumps({**described, "sha256": canonical.digest(described)}))
+    pages = rebuild(root)
+    assert "(1 draw x 3 seeds)" in pages["digits.md"]
+    assert "same as that of an earlier draw" in pages["README.md"]
+
+
+def test_a_draft_that_does_not_parse_stops_no_board(root):
+    fill(root)
+    submit(root, "draft", "draft").write_text("title: [")
+    assert "Herding" in rebuild(root)["digits.md"]
 
 
 def test_nothing_is_tested_against_a_single_draw_of_random(root):

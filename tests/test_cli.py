@@ -90,6 +90,7 @@ def test_validate_imports_neither_torch_nor_the_hub_client_for_local_sets(root):
 
 
 def test_leaderboard_does_not_import_torch(root):
+    (root / "leaderboards" / "results").mkdir(parents=True, exist_ok=True)
     assert "torch" not in modules_after(root, "leaderboard")
 
 
@@ -197,8 +198,41 @@ def test_validate_refuses_a_dataset_nobody_knows(hlbench, root):
     path = root / "submissions/random/mnist-ipc1.yaml"
     path.write_text((root / RANDOM).read_text().replace("dataset: digits", "dataset: mnist"))
     code, _, error = hlbench("validate", str(path))
-    assert code == 2
+    assert code == 1
+    assert "mnist-ipc1.yaml: dataset" in error
     assert "tiny-imagenet" in error
+
+
+def test_leaderboard_never_replaces_a_file_it_did_not_write(hlbench, root):
+    (root / "myresults").mkdir()
+    (root / "README.md").write_text("mine")
+    code, _, error = hlbench("leaderboard", "--results", str(root / "myresults"))
+    assert code == 2
+    assert "README.md" in error
+    assert (root / "README.md").read_text() == "mine"
+
+
+def test_a_mistyped_results_folder_is_an_error_and_removes_no_page(hlbench, root):
+    code, _, error = hlbench("leaderboard", "--results", str(root / "leaderboards" / "result"))
+    assert code == 2
+    assert "no such folder of records" in error
+
+
+def test_leaderboard_stops_when_a_frozen_protocol_was_edited_or_lost(hlbench, root):
+    (root / "leaderboards" / "results").mkdir(parents=True, exist_ok=True)
+    (root / "protocols" / f"{PROTOCOL}.yaml").unlink()
+    for arguments in (("leaderboard",), ("leaderboard", "--check")):
+        code, _, error = hlbench(*arguments)
+        assert code == 1
+        assert PROTOCOL in error
+
+
+def test_a_folder_that_cannot_be_written_is_the_machines_problem(hlbench, root):
+    (root / "leaderboards" / "results").mkdir(parents=True, exist_ok=True)
+    (root / "afile").write_text("")
+    code, _, error = hlbench("leaderboard", "--out", str(root / "afile"))
+    assert code == 3
+    assert "afile" in error
 
 
 def test_validate_offline_asks_nothing_of_the_hub(hlbench, root, monkeypatch):

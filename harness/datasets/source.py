@@ -16,6 +16,12 @@ def find_folder(spec: DatasetSpec, split: SplitName, data: Path | None) -> Path:
     `root` is `data`, else `HLBENCH_DATA`. Raises EnvironmentProblem naming both ways to get the data when neither works.
     """
     root = data_root(data)
+    if root is not None and not root.is_dir():
+        raise EnvironmentProblem(
+            "the folder of datasets does not exist",
+            where=str(root),
+            fix="mend --data or HLBENCH_DATA, or leave it out to use the Hub",
+        )
     if root is not None and (root / spec.name).is_dir():
         return root / spec.name
     from harness.hub import fetch_files  # digits and local folders need no Hub client

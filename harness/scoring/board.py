@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
+from harness.errors import UsageError
 from harness.scoring.pages import GENERATED, Places, dataset_page, index_page
 from harness.scoring.rows import read_rows
 from harness.scoring.tables import build_tables
@@ -18,8 +19,13 @@ def build_boards(root: Path, results: Path, out: Path | None = None) -> dict[str
         results: the folder of records, `leaderboards/results` or that of a demo.
         out: the folder the pages will lie in, which links start from; None means the one that holds `results`.
 
-    Raises RecordError, SubmissionError or ProtocolError when a file is malformed or a record was altered.
+    Raises RecordError, SubmissionError or ProtocolError when a file is malformed or a record was altered, and UsageError when
+    there is no folder `results`.
     """
+    if not results.is_dir():
+        raise UsageError(
+            "there is no such folder of records", where=str(results), fix="name the folder that `hlbench run` wrote to"
+        )
     rows, not_shown = read_rows(root, results)
     tables = build_tables(rows)
     places = Places(root, results, results.resolve().parent if out is None else out)
@@ -32,9 +38,16 @@ def build_boards(root: Path, results: Path, out: Path | None = None) -> dict[str
 def write_boards(root: Path, results: Path, out: Path) -> list[Path]:
     """Write every page into `out`, remove pages made earlier that no record belongs to, and return the paths of the pages.
 
-    Raises as `build_boards`, and then writes nothing.
+    Raises as `build_boards`, and UsageError when a page would replace a file of somebody's own; then writes nothing.
     """
     pages = build_boards(root, results, out)
+    own = [out / name for name in pages if (out / name).exists() and not _is_generated(out / name)]
+    if own:
+        raise UsageError(
+            "a file that is no leaderboard page is in the way", where=str(own[0]), fix="choose another folder with --out"
+        )
+    if len(pages) == 1 and len(generated_pages(out)) > 1:
+        raise UsageError("no record to show, and pages that would be lost", where=str(results), fix="check --results and --out")
     out.mkdir(parents=True, exist_ok=True)
     for path in generated_pages(out):
         if path.name not in pages:
@@ -46,4 +59,8 @@ def write_boards(root: Path, results: Path, out: Path) -> list[Path]:
 
 def generated_pages(out: Path) -> list[Path]:
     """Pages in `out` that this module once wrote, sorted; other Markdown files there are somebody's own."""
-    return sorted(path for path in out.glob("*.md") if path.read_bytes().startswith(GENERATED.encode()))
+    return sorted(path for path in out.glob("*.md") if _is_generated(path))
+
+
+def _is_generated(path: Path) -> bool:
+    return path.read_bytes().startswith(GENERATED.encode())

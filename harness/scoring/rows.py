@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.protocols import Protocol, find_protocol, protocol_ids
 from harness.records import Record, read_records, record_path
-from harness.submissions import Submission, find_submissions, read_submission
+from harness.submissions import Submission, read_submission
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,20 @@ def read_rows(root: Path, results: Path) -> tuple[list[Row], list[NotShown]]:
 
     Raises RecordError, SubmissionError or ProtocolError when a file is malformed or a record was altered.
     """
-    submissions = {_key(submission): submission for submission in map(read_submission, find_submissions(root))}
+    records = read_records(results)
+    # Only submissions that have records are read: a draft that does not parse yet is nobody else's concern.
+    named = sorted({(record.unit.dataset, record.unit.slug, record.unit.ipc) for _, record in records})
+    submissions = {key: found for key in named if (found := _read_if_there(root, *key))}
     protocols = {name: find_protocol(root, name) for name in protocol_ids(root)}
     groups: dict[tuple[str, str, int, str], list[Record]] = defaultdict(list)
     refused: Counter[tuple[str, str]] = Counter()
-    for path, record in read_records(results):
+    first_draws = _first_draws(record for _, record in records)
+    for path, record in records:
         unit = record.unit
         submission, protocol = submissions.get((unit.dataset, unit.slug, unit.ipc)), protocols.get(unit.protocol)
         reason = _why_not_shown(record, path, results, submission, protocol)
+        if reason is None and record.data and first_draws[unit.submission_sha256, record.data.set_sha256] != unit.draw:
+            reason = "its set is the same as that of an earlier draw"
         if reason:
             refused[path.parent.relative_to(results).as_posix(), reason] += 1
         else:
@@ -113,8 +119,19 @@ def _why_not_shown(
     return None
 
 
-def _key(submission: Submission) -> tuple[str, str, int]:
-    return submission.dataset, submission.slug, submission.ipc
+def _read_if_there(root: Path, dataset: str, slug: str, ipc: int) -> Submission | None:
+    path = root / "submissions" / slug / f"{dataset}-ipc{ipc}.yaml"
+    return read_submission(path) if path.is_file() else None
+
+
+def _first_draws(records: Iterable[Record]) -> dict[tuple[str, str], int]:
+    """(submission, set) -> the lowest draw that holds that set: copies of a set are not further draws."""
+    first: dict[tuple[str, str], int] = {}
+    for record in records:
+        if record.data:
+            key = record.unit.submission_sha256, record.data.set_sha256
+            first[key] = min(record.unit.draw, first.get(key, record.unit.draw))
+    return first
 
 
 def _sorted(records: Iterable[Record]) -> tuple[Record, ...]:
