@@ -13,7 +13,7 @@ from torch import nn
 from harness.errors import EnvironmentProblem
 from harness.protocols import Protocol
 
-# Images/s of a step (benchmarks/train_step.py: ConvNet-D4, 64 px, batch 256, DSA included) on two AVX512-BF16 cores: fp32 68, bf16
+# Images/s (benchmarks/train_step.py: ConvNet-D4, 64 px, batch 256, DSA included) on two AVX512-BF16 cores: fp32 68, bf16
 # 119, bf16 compiled in micro-batches of 32: 324, 16: 376, 8: 360 to 399, 4: 359; on one core of the two, 16: 189, 8: 198 to 216.
 # A micro-batch of 8 keeps one layer's activations in the L2 cache.
 CPU_MICRO_BATCH = 8
