@@ -36,7 +36,7 @@ def trained(monkeypatch):
 
     seeds = []
 
-    def train(protocol, ipc, image_set, test, seed, device, on_epoch):
+    def train(protocol, ipc, image_set, test, seed, device, on_epoch, teacher=None):
         seeds.append(seed)
         return fake_outcome(protocol, ipc, image_set, test, seed, device, on_epoch)
 
@@ -102,6 +102,9 @@ def test_an_unknown_regime_is_refused_with_the_known_ones(root, regime):
 
 
 def test_a_regime_without_a_protocol_is_an_error_alone_and_left_out_of_all(root):
+    lock = root / "protocols" / "LOCK.json"
+    frozen = json.loads(lock.read_text())
+    lock.write_text(json.dumps({known: entry for known, entry in frozen.items() if "-sl" not in known}))
     arguments = (root, [root / "submissions/random"], None)
     assert {unit.protocol.regime for unit in plan_units(*arguments, "all", None, root / "results")} == {"hl"}
     with pytest.raises(UsageError, match="no frozen resnet18 protocol"):
@@ -196,7 +199,7 @@ def test_an_unforeseen_error_costs_one_unit_is_not_recorded_and_is_tried_again(r
 
     healthy = module.train_and_evaluate
 
-    def break_at_seed_1(protocol, ipc, image_set, test, seed, device, on_epoch):
+    def break_at_seed_1(protocol, ipc, image_set, test, seed, device, on_epoch, teacher=None):
         if seed == 1:
             raise RuntimeError("out of luck")
         return healthy(protocol, ipc, image_set, test, seed, device, on_epoch)
