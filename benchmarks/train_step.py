@@ -18,6 +18,7 @@ from harness.imageset import ImageSet
 from harness.paths import project_root
 from harness.protocols import find_protocol
 from harness.training.engine import Engine, choose_engine
+from harness.training.labels import hard_labels
 from harness.training.seeding import generator_for
 from harness.training.students import build_student
 from harness.training.trainer import gradient_step, make_optimizer
@@ -53,7 +54,7 @@ def images_per_second(protocol, engine: Engine, steps: int) -> float:
     images = generator.integers(0, 256, (256, 3, 64, 64), dtype=np.uint8)
     views = training_views(ImageSet(images, generator.integers(0, 200, 256)), protocol, "cpu")
     model = engine.place(build_student(protocol, generator_for(0, "init")))
-    optimizer, step = make_optimizer(model, protocol), gradient_step(model, protocol, engine)
+    optimizer, step = make_optimizer(model, protocol), gradient_step(model, hard_labels(protocol.labels).summed_loss, engine)
     order, augmentation = torch.arange(256), generator_for(0, "augmentation")
     seconds = []
     for _ in range(steps + 2):

@@ -38,6 +38,7 @@ from harness.cli_options import (
     shard_of,
 )
 from harness.cli_protocols import protocols_app
+from harness.cli_teachers import teachers_app
 from harness.errors import HlbenchError, UsageError, from_os_error
 from harness.paths import project_root
 
@@ -47,6 +48,7 @@ app = typer.Typer(
     **APP_SETTINGS,
 )
 app.add_typer(protocols_app, name="protocols")
+app.add_typer(teachers_app, name="teacher")
 
 
 @app.command(epilog="Example: hlbench demo --ipc 1,10")

@@ -11,7 +11,7 @@ from pathlib import Path
 import harness
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pyarrow", "scikit-learn", "huggingface-hub")
-DECIDING_FOLDERS = ("harness", "protocols", "submissions")  # records being written must not make the checkout dirty
+DECIDING_FOLDERS = ("harness", "protocols", "teachers", "submissions")  # records being written must not make the checkout dirty
 
 
 def describe_environment(device: str) -> dict[str, str | int | bool | None]:
@@ -40,7 +40,7 @@ def describe_environment(device: str) -> dict[str, str | int | bool | None]:
 def git_state(checkout: Path) -> tuple[str | None, bool | None]:
     """(commit, dirty) of the checkout the code lies in, wherever the command was started.
 
-    Dirty: a tracked or untracked change below harness/, protocols/ or submissions/. (None, None) when `checkout` is not the top
+    Dirty: a tracked or untracked change below one of DECIDING_FOLDERS. (None, None) when `checkout` is not the top
     of a git work tree (an installed wheel may lie inside somebody else's); commit None before the first commit.
     """
     top = _git(checkout, "rev-parse", "--show-toplevel")

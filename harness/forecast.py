@@ -31,8 +31,8 @@ def bytes_to_download(units: list[Unit], root: Path) -> int | None:
 def estimate_seconds(units: list[Unit], results: Path, gpu: str | None) -> float | None:
     """Training time of `units` in seconds, one after the other, or None when this machine has not trained such a student yet.
 
-    The rate is the median images/s of earlier records with the same student and dataset, on this processor and GPU (`gpu` None:
-    on the processor alone). Evaluation and loading are not counted.
+    The rate is the median images/s of earlier records with the same dataset, student and regime, on this processor and GPU
+    (`gpu` None: on the processor alone). Evaluation and loading are not counted.
     """
     rates = {kind: _measured_rate(results, *kind, gpu) for kind in {_kind(unit) for unit in units}}
     if None in rates.values():
@@ -47,17 +47,17 @@ def gpu_for(device: str) -> str | None:
     return names[index] if index < len(names) else None
 
 
-def _kind(unit: Unit) -> tuple[str, str]:
-    return unit.submission.dataset, unit.protocol.student_name
+def _kind(unit: Unit) -> tuple[str, str, str]:
+    return unit.submission.dataset, unit.protocol.student_name, unit.protocol.regime
 
 
 def _images_to_see(unit: Unit) -> int:
     return unit.protocol.epochs(unit.submission.ipc) * unit.submission.ipc * unit.protocol.dataset.classes
 
 
-def _measured_rate(results: Path, dataset: str, student: str, gpu: str | None) -> float | None:
+def _measured_rate(results: Path, dataset: str, student: str, regime: str, gpu: str | None) -> float | None:
     rates = []
-    for path in results.glob(f"{dataset}/*/ipc*/{student}-*/draw*-seed*.json"):
+    for path in results.glob(f"{dataset}/*/ipc*/{student}-{regime}-v*/draw*-seed*.json"):
         with suppress(RecordError):  # no rate; `run` and `leaderboard` are what report a bad record
             record = read_record(path)
             measured_here = record.environment.get("cpu") == cpu_model() and record.environment.get("gpu") == gpu

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 
 from harness.errors import ProtocolError, UsageError
 from harness.paths import MARKER
-from harness.protocols import PLAIN_KEYS, Protocol, find_protocol, protocol_ids
+from harness.protocols import PLAIN_KEYS, Protocol, awaits_teacher, find_protocol, protocol_ids
 from harness.strict_yaml import MAX_BYTES, StrictModel, parse_model
 
 COMMON_IPC = 10  # `summaries` shows the epochs at this IPC
@@ -50,7 +50,10 @@ class Difference(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """One line of `protocols list`. `lock` is "locked", "edited" (since then) or "not locked"; `sha256` has 12 hex digits."""
+    """One line of `protocols list`; `sha256` has 12 hex digits.
+
+    `lock` is "locked", "edited" (since then), "not locked", or "awaits its teacher" (which has no weights yet).
+    """
 
     id: str
     student: str
@@ -97,6 +100,13 @@ def freeze(root: Path, protocol_id: str, today: str) -> LockEntry:
             why=f"frozen on {lock[protocol_id].frozen_on}, and a locked id never changes",
             fix="new semantics = v2.yaml: copy the file to the next version and freeze that",
         )
+    if awaits_teacher(protocol):
+        raise UsageError(
+            f"protocol {protocol_id!r} is not complete",
+            where=f"{protocol_id}: labels.teacher_sha256",
+            why="it does not say which weights give its labels, and a frozen protocol says everything",
+            fix=f"hlbench teacher train {protocol.labels.teacher}, and write its sha256 there",
+        )
     entry = parse_model(LockEntry, {"sha256": protocol.sha256, "frozen_on": today}, f"{MARKER}: {protocol_id}", UsageError)
     _write_lock(root / MARKER, lock | {protocol_id: entry})
     return entry
@@ -120,7 +130,8 @@ def summaries(root: Path) -> list[Summary]:
     rows = []
     for protocol in [find_protocol(root, known) for known in protocol_ids(root)]:
         entry = lock.get(protocol.id)
-        state = "not locked" if entry is None else "locked" if entry.sha256 == protocol.sha256 else "edited"
+        unlocked = "awaits its teacher" if awaits_teacher(protocol) else "not locked"
+        state = unlocked if entry is None else "locked" if entry.sha256 == protocol.sha256 else "edited"
         epochs = protocol.epochs(COMMON_IPC)
         rows.append(Summary(protocol.id, protocol.student_name, protocol.regime, epochs, state, protocol.sha256[:12]))
     return rows
@@ -175,6 +186,8 @@ def _check_file(root: Path, known: str, entry: LockEntry | None) -> ProtocolErro
     except ProtocolError as problem:
         return problem
     if entry is None:
+        if awaits_teacher(protocol):
+            return None  # it cannot be run either
         return ProtocolError("a protocol is not locked", where=where, fix=f"hlbench protocols freeze {known}")
     if entry.sha256 != protocol.sha256:
         why = f"locked on {entry.frozen_on} as {entry.sha256[:12]}, the file is now {protocol.sha256[:12]}"

@@ -13,6 +13,7 @@ from harness.freeze import LockEntry, read_lock
 from harness.protocols import Protocol, find_protocol
 from harness.records import Record, read_record, record_path, unit_id
 from harness.submissions import SetSource, Submission, read_submission
+from harness.teachers import check_teacher_exists
 
 REGIMES = ("hl", "sl", "sl-kd")
 DEFAULT_STUDENT = "resnet18"
@@ -55,7 +56,8 @@ def plan_units(
 
     `protocol_id` wins over `regime` (hl, sl, sl-kd, or all: every regime that has a locked protocol). `seeds` None means all of
     the protocol's, `draws` None all of the submission's.
-    Raises SubmissionError, ProtocolError (not frozen, or altered since), UsageError (no such protocol, seed or draw).
+    Raises SubmissionError, ProtocolError (not frozen, or altered since), EnvironmentProblem (its teacher has no weights yet),
+    UsageError (no such protocol, seed or draw).
     """
     units: dict[str, Unit] = {}
     for path in submission_files(submission_paths):
@@ -176,6 +178,7 @@ def _newest_locked(locked: Iterable[str], prefix: str) -> str | None:
 
 def _runnable_protocol(root: Path, locked: dict[str, LockEntry], protocol_id: str, submission: Submission) -> Protocol:
     protocol = find_protocol(root, protocol_id)
+    check_teacher_exists(protocol)
     if protocol_id not in locked or locked[protocol_id].sha256 != protocol.sha256:
         raise ProtocolError(
             f"protocol {protocol_id} cannot be run",

@@ -116,6 +116,15 @@ def _only_follows(problem: Any, problems: list[Any]) -> bool:
     )
 
 
+def as_tuples(value: Any) -> Any:
+    """YAML lists as the tuples that strict models hold, at every depth."""
+    if isinstance(value, list):
+        return tuple(as_tuples(part) for part in value)
+    if isinstance(value, dict):
+        return {key: as_tuples(part) for key, part in value.items()}
+    return value
+
+
 def _explain(model: type[BaseModel], problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location) or "(top level)"

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from harness import canonical
 from harness.errors import SubmissionError
-from harness.strict_yaml import NOT_IN_FILE, StrictModel, load_yaml, parse_model
+from harness.strict_yaml import NOT_IN_FILE, StrictModel, as_tuples, load_yaml, parse_model
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 FILE_NAME = re.compile(r"(?P<dataset>[a-z0-9-]+)-ipc(?P<ipc>[1-9][0-9]*)\.yaml")
@@ -179,9 +179,7 @@ def read_submission(path: Path) -> Submission:
         raise SubmissionError(
             "unknown key 'slug'", where=f"{path}: slug", why="the slug is the folder's name", fix="remove the key"
         )
-    submission = parse_model(
-        Submission, {"slug": slug, **{key: _tuples(value) for key, value in raw.items()}}, str(path), SubmissionError
-    )
+    submission = parse_model(Submission, {"slug": slug, **as_tuples(raw)}, str(path), SubmissionError)
     for key in ("dataset", "ipc"):
         if str(getattr(submission, key)) != named[key]:
             raise SubmissionError(
@@ -205,12 +203,3 @@ def _relative_path(name: str) -> str:
     if not parts or not plain or name.startswith("/") or ".." in parts or "." in name.split("/") or "//" in name:
         raise ValueError(f"{name!r} is not a plain relative path (no '..', no leading '/', no '\\', at most 255 bytes)")
     return name
-
-
-def _tuples(value: object) -> object:
-    """YAML lists as the tuples the frozen models hold, at every depth."""
-    if isinstance(value, list):
-        return tuple(_tuples(part) for part in value)
-    if isinstance(value, dict):
-        return {key: _tuples(part) for key, part in value.items()}
-    return value

@@ -153,12 +153,16 @@ def train_unit(
     unit: Unit, image_set: ImageSet, audit: dict, test: Split, environment: dict, machine: Machine, report: Report
 ) -> Record:
     """Train and measure the student of one unit; its record, not yet written."""
+    from harness.teachers import find_teacher
     from harness.training.evaluate_set import train_and_evaluate
 
     def on_epoch(done: int, total: int) -> None:
         report(Event("epoch", unit.name, machine.worker, done, total))
 
-    outcome = train_and_evaluate(unit.protocol, unit.submission.ipc, image_set, test, unit.seed, machine.device, on_epoch)
+    teacher = find_teacher(machine.root, unit.protocol)
+    outcome = train_and_evaluate(
+        unit.protocol, unit.submission.ipc, image_set, test, unit.seed, machine.device, on_epoch, teacher
+    )
     data = DataInfo(
         set_source=unit.source.pinned,
         set_content_sha256=unit.source.content_sha256,

@@ -21,7 +21,7 @@ from harness.cli import main
 LOG = Path(os.environ["FAKE_LOG"])
 
 
-def train_and_evaluate(protocol, ipc, image_set, test, seed, device, on_epoch):
+def train_and_evaluate(protocol, ipc, image_set, test, seed, device, on_epoch, teacher=None):
     with LOG.open("a") as log:
         log.write(f"{image_set.sha256[:8]} seed{seed}\n")
     if os.environ.get("FAKE_DIE") == str(seed) and not Path(f"{LOG}.died").exists():

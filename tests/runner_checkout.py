@@ -23,9 +23,10 @@ PROTOCOL = "digits/resnet18-hl/v1"
 
 
 def make_checkout(folder: Path) -> Path:
-    """Root of the checkout: protocols with their lock, `submissions/{random,kmeans-centroids}/digits-ipc1`."""
+    """Root of the checkout: protocols with their lock, teachers, `submissions/{random,kmeans-centroids}/digits-ipc1`."""
     root = folder / "checkout"
-    shutil.copytree(PROJECT / "protocols", root / "protocols")
+    for name in ("protocols", "teachers"):
+        shutil.copytree(PROJECT / name, root / name)
     for slug in ("random", "kmeans-centroids"):
         shutil.copytree(PROJECT / "submissions" / slug / "digits-ipc1", root / "submissions" / slug / "digits-ipc1")
         shutil.copy(PROJECT / "submissions" / slug / "digits-ipc1.yaml", root / "submissions" / slug)
@@ -37,7 +38,7 @@ def units_of(root: Path, slug: str = "kmeans-centroids", seeds: tuple[int, ...] 
     return plan_units(root, [path], None, "hl", seeds, root / "leaderboards" / "results")
 
 
-def fake_outcome(protocol, ipc, image_set, test, seed, device, on_epoch) -> SimpleNamespace:
+def fake_outcome(protocol, ipc, image_set, test, seed, device, on_epoch, teacher=None) -> SimpleNamespace:
     """What `train_and_evaluate` returns, without training: numbers that follow from the set and the seed alone."""
     on_epoch(1, 1)
     top1 = 10.0 + seed + int(image_set.sha256[:4], 16) / 65536

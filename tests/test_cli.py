@@ -12,6 +12,7 @@ from harness.records import read_records
 NAMES = ("demo", "validate", "hash", "fingerprint", "plan", "run", "leaderboard", "select", "distill", "doctor")
 VERBS = [(), *[(name,) for name in NAMES]]
 PROTOCOL_VERBS = [("protocols", verb) for verb in ("list", "show", "verify", "freeze", "diff")]
+TEACHER_VERBS = [("teacher", verb) for verb in ("train", "list", "verify")]
 RANDOM = "submissions/random/digits-ipc1.yaml"
 CENTROIDS = "submissions/kmeans-centroids/digits-ipc1.yaml"
 
@@ -64,7 +65,7 @@ def modules_after(root, *arguments):
 # Help
 
 
-@pytest.mark.parametrize("verb", VERBS + PROTOCOL_VERBS, ids=" ".join)
+@pytest.mark.parametrize("verb", VERBS + PROTOCOL_VERBS + TEACHER_VERBS, ids=" ".join)
 def test_every_verb_explains_itself_with_an_example(hlbench, verb):
     code, output, _ = hlbench(*verb, "--help")
     assert code == 0

@@ -98,6 +98,12 @@ def test_the_test_split_is_resized_and_centre_cropped_as_the_protocol_says(test_
     assert labels.tolist() == test_split.labels.tolist()
 
 
+def test_the_label_view_of_encoded_images_is_the_evaluation_view(image_set, test_split):
+    """SL's teacher sees a real large image as the student's test images are seen: resized, centre-cropped, not augmented."""
+    for_labels, for_testing = (next(iter(evaluation_views(data, small(IMAGENET), "cpu"))) for data in (image_set, test_split))
+    assert torch.equal(for_labels[0], for_testing[0])
+
+
 def test_a_student_trains_and_is_measured_on_encoded_images(image_set, test_split):
     outcome = train_and_evaluate(small(IMAGENET), 6, image_set, test_split, 0, "cpu")
     again = train_and_evaluate(small(IMAGENET), 6, image_set, test_split, 0, "cpu")

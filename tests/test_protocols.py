@@ -65,6 +65,8 @@ LR = '  lr: {value: 0.01, from: inferred, why: "Table 4, small HL, applied to CI
         ("schema: 1", "schema: 2", ["schema"]),
         (f"id: {ID}", "id: ../../etc/passwd", ["id"]),
         ("value: last", "value: best", ["evaluation.epoch", "'last'"]),
+        ("value: hl, ", "value: sl, ", ["labels.sl.temperature", "missing"]),
+        ("value: hl, ", "value: kd, ", ["labels", "'hl'", "'sl-kd'"]),
     ],
 )
 def test_a_mistake_in_a_protocol_is_told_with_file_key_and_what_is_valid(file, old, new, told):
@@ -76,6 +78,30 @@ def test_a_mistake_in_a_protocol_is_told_with_file_key_and_what_is_valid(file, o
     message = str(caught.value)
     assert str(file) in message
     assert [part for part in told if part not in message] == [], message
+
+
+@pytest.mark.parametrize(
+    ("regime", "old", "new", "told"),
+    [
+        ("sl", "value: un-augmented-image", "value: every-view", "sl labels the un-augmented-image"),
+        ("sl-kd", "value: every-view", "value: un-augmented-image", "sl-kd labels every-view"),
+        ("sl", "cutmix: {value: none, from: paper", "cutmix: {value: mixup, from: paper", "labels.sl.cutmix"),
+        ("sl-kd", "    beta_alpha: {value: 1.0,", "    beta_alpha: {value: 0.0,", "labels.sl-kd.cutmix.CutMix.beta_alpha"),
+        ("sl-kd", "    probability: {value: 1.0,", "    probability: {value: 1.5,", "labels.sl-kd.cutmix.CutMix.probability"),
+        ("sl", "temperature: {value: 20.0,", "temperature: {value: 0.0,", "labels.sl.temperature"),
+        ("sl", "teacher_sha256: {value: pending,", "teacher_sha256: {value: newest,", "labels.sl.teacher_sha256"),
+        ("sl", "teacher: {value: cifar10/convnet-d3,", "teacher: {value: ../../x,", "labels.sl.teacher"),
+        ("sl", "regime: {value: sl,", "regime: {value: hl,", "labels.hl"),
+        ("sl", "id: cifar10/convnet-d3-sl/v1", "id: cifar10/convnet-d3-hl/v1", "does not name the regime"),
+    ],
+)
+def test_a_mistake_in_soft_labels_is_told(tmp_path, regime, old, new, told):
+    text = (ROOT / "protocols" / f"cifar10/convnet-d3-{regime}/v1.yaml").read_text()
+    assert old in text
+    (tmp_path / "v1.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(ProtocolError) as caught:
+        read_protocol(tmp_path / "v1.yaml")
+    assert told in str(caught.value)
 
 
 def test_a_huge_protocol_file_is_refused(file):

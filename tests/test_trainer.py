@@ -19,6 +19,7 @@ from harness.protocols import find_protocol, protocol_ids
 from harness.training import evaluate_set
 from harness.training.engine import Engine, choose_engine
 from harness.training.evaluate_set import train_and_evaluate
+from harness.training.labels import hard_labels
 from harness.training.schedule import learning_rate
 from harness.training.seeding import generator_for
 from harness.training.students import build_student
@@ -130,7 +131,7 @@ def test_micro_batches_give_the_whole_batchs_gradient(digits):
     for micro_batch in (0, 8, 3):
         engine = Engine("cpu", micro_batch, False, micro_batch != 0, 2, "fp32")
         model = engine.place(build_student(CONVNET, generator_for(0, "init")))
-        gradient_step(model, CONVNET, engine)(images, labels)
+        gradient_step(model, hard_labels(CONVNET.labels).summed_loss, engine)(images, labels)
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=1e-5)
     assert torch.allclose(gradients[0], gradients[2], rtol=1e-3, atol=1e-5)

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from harness.protocols import CropFlip
+from harness.protocol_models import CropFlip
 
 ATTEMPTS = 10  # torchvision tries ten boxes before it falls back to a central crop
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.protocols import Dsa
+from harness.protocol_models import Dsa
 
 
 def augment_dsa(images: Tensor, settings: Dsa, generator: torch.Generator) -> Tensor:

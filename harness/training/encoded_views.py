@@ -17,7 +17,9 @@ from harness.datasets.decode import decode_rgb, decode_view, eval_view, image_si
 from harness.datasets.loader import iterate_batches
 from harness.errors import UsageError
 from harness.imageset import ImageSet
-from harness.protocols import CropFlip, Protocol
+from harness.protocol_models import CropFlip
+from harness.protocols import Protocol
+from harness.teachers import TeacherCard
 from harness.training.crop_flip import crop_scale, sample_boxes, shuffled_strips
 
 TEST_BATCH = 256
@@ -64,11 +66,11 @@ class EncodedTrainingViews:
         return resize_view(pixels[rows][:, columns], tuple(box), size)
 
 
-class EncodedTestViews:
-    """The encoded test split in row order: resized and centre-cropped as the protocol says."""
+class EncodedEvaluationViews:
+    """Encoded images in row order: resized and centre-cropped as the evaluation section of a protocol or teacher's card says."""
 
-    def __init__(self, test: Split, protocol: Protocol, device: str):
-        self.test, self.protocol, self.device = test, protocol, device
+    def __init__(self, data: Split | ImageSet, protocol: Protocol | TeacherCard, device: str):
+        self.data, self.protocol, self.device = data, protocol, device
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         settings = self.protocol.evaluation
@@ -76,13 +78,13 @@ class EncodedTestViews:
         def view(encoded: bytes, row: int) -> np.ndarray:
             return eval_view(encoded, settings.resize_short_side, settings.center_crop)
 
-        labels = torch.from_numpy(self.test.labels).split(TEST_BATCH)
-        batches = iterate_batches(self.test.images, np.arange(len(self.test)), TEST_BATCH, view, _workers())
+        labels = torch.from_numpy(self.data.labels).split(TEST_BATCH)
+        batches = iterate_batches(self.data.images, np.arange(len(self.data)), TEST_BATCH, view, _workers())
         for batch_labels, pixels in zip(labels, batches, strict=True):
             yield to_input(pixels, self.protocol, self.device), batch_labels.to(self.device)
 
 
-def to_input(pixels: np.ndarray, protocol: Protocol, device: str) -> Tensor:
+def to_input(pixels: np.ndarray, protocol: Protocol | TeacherCard, device: str) -> Tensor:
     """uint8 [B, 3, R, R] to the protocol's normalised float32 on the device."""
     images = torch.from_numpy(pixels).to(device, non_blocking=True).float() / 255
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (protocol.input.mean, protocol.input.std))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness.errors import EnvironmentProblem
 from harness.protocols import Protocol
@@ -41,6 +42,20 @@ class Engine:
 
     def place(self, model: nn.Module) -> nn.Module:
         return model.to(self.device, memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
+
+    def arrange(self, images: Tensor) -> Tensor:
+        """The images in the memory layout of a placed model."""
+        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+
+    def inference(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
+        """From a batch of images to float32 logits [B, classes], in micro-batches; the caller turns gradients off."""
+        forward = torch.compile(model, dynamic=False) if self.compiled else model
+
+        def logits(images: Tensor) -> Tensor:
+            with self.autocast():
+                return torch.cat([forward(part) for part in images.split(self.micro_batch or len(images))]).float()
+
+        return logits
 
 
 def choose_engine(protocol: Protocol, images_to_see: int, device: str) -> Engine:

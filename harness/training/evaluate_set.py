@@ -16,7 +16,9 @@ from harness.errors import UsageError
 from harness.imageset import ImageSet
 from harness.protocols import Protocol
 from harness.records import CurvePoint, Result
+from harness.teachers import PinnedTeacher, TeacherCard
 from harness.training.engine import Engine, choose_engine, make_deterministic, resolve_device
+from harness.training.labels import supervise
 from harness.training.seeding import generator_for
 from harness.training.students import build_student
 from harness.training.trainer import train
@@ -43,10 +45,11 @@ def train_and_evaluate(
     seed: int,
     device: str = "auto",
     on_epoch: Callable[[int, int], None] | None = None,
+    teacher: PinnedTeacher | None = None,
 ) -> Outcome:
-    """One unit. Same arguments on the same machine give the same bits.
+    """One unit. Same arguments on the same machine give the same bits. `teacher`: the protocol's, None under hard labels.
 
-    Raises UsageError when set, protocol and test split do not belong together.
+    Raises UsageError when set, protocol, test split and teacher do not belong together.
     """
     require_fit(image_set, protocol)
     if len(image_set) != ipc * protocol.dataset.classes or test.dataset != protocol.dataset.name:
@@ -61,7 +64,8 @@ def train_and_evaluate(
     engine = choose_engine(protocol, protocol.epochs(ipc) * len(image_set), device)
     model = engine.place(build_student(protocol, generator_for(seed, "init")))
     views = training_views(image_set, protocol, device)
-    run = train(model, views, protocol, ipc, seed, engine, on_epoch or (lambda done, total: None))
+    supervision = supervise(protocol, image_set, teacher, seed, engine)
+    run = train(model, views, protocol, ipc, seed, engine, supervision, on_epoch or (lambda done, total: None))
     trained = time.perf_counter()
     top1, top5, test_loss = (math.nan,) * 3 if run.diverged else measure(model, test, protocol, engine)
     result = None
@@ -81,16 +85,14 @@ def train_and_evaluate(
 
 
 @torch.inference_mode()
-def measure(model: nn.Module, test: Split, protocol: Protocol, engine: Engine) -> tuple[float, float, float]:
-    """(top-1 in percent, top-5 in percent, mean cross-entropy in nats) over the whole test split."""
+def measure(model: nn.Module, test: Split, protocol: Protocol | TeacherCard, engine: Engine) -> tuple[float, float, float]:
+    """(top-1 in percent, top-5 in percent, mean cross-entropy in nats) over the whole split."""
     model.eval()
-    forward = torch.compile(model, dynamic=False) if engine.compiled else model
+    forward = engine.inference(model)
     top1 = top5 = 0
     loss = 0.0
     for images, labels in evaluation_views(test, protocol, engine.device):
-        with engine.autocast():
-            parts = images.split(engine.micro_batch or len(images))
-            logits = torch.cat([forward(part) for part in parts]).float()
+        logits = forward(images)
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices
         top1 += (best[:, 0] == labels).sum().item()
         top5 += (best == labels[:, None]).sum().item()

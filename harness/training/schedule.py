@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from harness.protocols import CosineSchedule, Protocol
+from harness.protocol_models import CosineSchedule
+from harness.protocols import Protocol
 
 
 def learning_rate(protocol: Protocol, epoch: int, step: int, steps_per_epoch: int, epochs: int) -> float:

@@ -8,7 +8,7 @@ import torch
 
 
 def generator_for(seed: int, purpose: str) -> torch.Generator:
-    """A CPU generator for one purpose (`init`, `order`, `augmentation`) of one seed.
+    """A CPU generator for one purpose (`init`, `order`, `augmentation`, `cutmix`) of one seed.
 
     Numbers are drawn on the CPU and moved, so that a unit sees the same draws on every device.
     """

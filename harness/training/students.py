@@ -10,7 +10,8 @@ import torchvision
 from torch import nn
 
 from harness.errors import ProtocolError
-from harness.protocols import Protocol, Student
+from harness.protocol_models import Student
+from harness.protocols import Protocol
 
 
 def build_student(protocol: Protocol, generator: torch.Generator) -> nn.Module:
@@ -19,18 +20,24 @@ def build_student(protocol: Protocol, generator: torch.Generator) -> nn.Module:
     Takes float images [B, 3, R, R] (R = protocol.input.resolution), returns logits [B, classes].
     Raises ProtocolError when the network's parameter count is not the one the protocol states.
     """
-    student, classes, side = protocol.student, protocol.dataset.classes, protocol.input.resolution
+    model = build_network(protocol.student, protocol.dataset.classes, protocol.input.resolution, protocol.id)
+    initialise(model, protocol.student.init, generator)
+    return model
+
+
+def build_network(student: Student, classes: int, side: int, where: str) -> nn.Module:
+    """The network a `student` section describes, for `side` x `side` pixels; its weights are not yet anything.
+
+    Raises ProtocolError, naming `where`, when its parameter count is not the one the section states.
+    """
     builders = {"convnet": _convnet, "mlp": _mlp, "resnet18": _resnet, "resnet50": _resnet, "resnet101": _resnet}
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # the constructors draw from the global generator; `initialise` replaces what they drew
+    with torch.random.fork_rng(devices=[]):  # the constructors draw from the global generator, in vain
         model = builders[student.architecture](student, classes, side)
-    initialise(model, student.init, generator)
     count = sum(parameter.numel() for parameter in model.parameters())
     if count != student.parameters:
         raise ProtocolError(
             "the student is not the network the protocol describes",
-            where=f"{protocol.id}: student.parameters",
+            where=f"{where}: student.parameters",
             why=f"the file says {student.parameters:,}, the built network has {count:,}",
         )
     return model

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.protocols import Protocol, Sgd
+from harness.protocol_models import Sgd
+from harness.protocols import Protocol
 from harness.records import CurvePoint
 from harness.training.engine import Engine
+from harness.training.labels import SummedLoss, Supervision
 from harness.training.schedule import learning_rate
 from harness.training.seeding import generator_for
 from harness.training.views import TrainingViews
@@ -37,6 +38,7 @@ def train(
     ipc: int,
     seed: int,
     engine: Engine,
+    supervision: Supervision,
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainingRun:
     """Train `model` in place for the protocol's epochs; `on_epoch(done, total)` after each."""
@@ -44,7 +46,7 @@ def train(
     batch_size = protocol.batch_size(ipc, count)
     steps_per_epoch = -(-count // batch_size)
     order_generator, view_generator = generator_for(seed, "order"), generator_for(seed, "augmentation")
-    accumulate_gradients = gradient_step(model, protocol, engine)
+    accumulate_gradients = gradient_step(model, supervision.summed_loss, engine)
     optimizer = make_optimizer(model, protocol)
     curve: list[CurvePoint] = []
     model.train()
@@ -53,12 +55,14 @@ def train(
             optimizer = make_optimizer(model, protocol)
         order = torch.randperm(count, generator=order_generator)
         epoch_loss = torch.zeros((), device=engine.device)
-        for step, (images, labels) in enumerate(views.epoch(order, batch_size, view_generator)):
+        batches = zip(order.split(batch_size), views.epoch(order, batch_size, view_generator), strict=True)
+        for step, (rows, (images, labels)) in enumerate(batches):
+            images, targets = supervision.batch(images, labels, rows)
             rate = learning_rate(protocol, epoch, step, steps_per_epoch, epochs)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
-            epoch_loss += accumulate_gradients(images, labels) * len(labels)
+            epoch_loss += accumulate_gradients(images, targets) * len(labels)
             optimizer.step()
         mean_loss = epoch_loss.item() / count
         diverged = not (torch.isfinite(epoch_loss).item() and (epoch + 1 < epochs or weights_finite(model)))
@@ -70,27 +74,26 @@ def train(
     return TrainingRun(diverged, mean_loss, tuple(curve), images_seen=count * (epoch + 1), steps=steps_per_epoch * (epoch + 1))
 
 
-def gradient_step(model: nn.Module, protocol: Protocol, engine: Engine) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function that adds the batch's mean-loss gradient to the parameters and returns that loss (0-dim, on the device).
+def gradient_step(model: nn.Module, summed_loss: SummedLoss, engine: Engine) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function of images and targets that adds the batch's mean-loss gradient to the parameters and returns that loss (0-dim).
 
     In micro-batches when the engine says so: each adds its share of the batch's mean, so the sum is the whole batch's gradient.
     """
 
-    def summed_loss(images: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(model(images), labels, label_smoothing=protocol.labels.label_smoothing, reduction="sum")
+    def forward(images: Tensor, targets: Tensor) -> Tensor:
+        return summed_loss(model(images), targets)
 
-    compiled = torch.compile(summed_loss, dynamic=False) if engine.compiled else summed_loss
+    compiled = torch.compile(forward, dynamic=False) if engine.compiled else forward
 
-    def accumulate(images: Tensor, labels: Tensor) -> Tensor:
-        size = engine.micro_batch or len(labels)
-        if engine.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
+    def accumulate(images: Tensor, targets: Tensor) -> Tensor:
+        size = engine.micro_batch or len(images)
+        images = engine.arrange(images)
         total = torch.zeros((), device=engine.device)
-        for part, part_labels in zip(images.split(size), labels.split(size), strict=True):
+        for part, part_targets in zip(images.split(size), targets.split(size), strict=True):
             # A shorter last part would be compiled anew for its shape; it is not worth that.
-            loss_of = compiled if len(part) == size else summed_loss
+            loss_of = compiled if len(part) == size else forward
             with engine.autocast():
-                loss = loss_of(part, part_labels) / len(labels)
+                loss = loss_of(part, part_targets) / len(images)
             loss.backward()
             total += loss.detach()
         return total

@@ -13,10 +13,12 @@ from harness.datasets.base import Split
 from harness.errors import UsageError
 from harness.imageset import EncodedImages, ImageSet
 from harness.normalization import NORMALIZATIONS
-from harness.protocols import CropFlip, Protocol
+from harness.protocol_models import CropFlip
+from harness.protocols import Protocol
+from harness.teachers import TeacherCard
 from harness.training.crop_flip import crop_and_flip, crop_scale, patch_shuffle, sample_boxes
 from harness.training.dsa import augment_dsa
-from harness.training.encoded_views import EncodedTestViews, EncodedTrainingViews
+from harness.training.encoded_views import EncodedEvaluationViews, EncodedTrainingViews
 
 TEST_BATCH = 256
 
@@ -80,20 +82,25 @@ def training_views(image_set: ImageSet, protocol: Protocol, device: str) -> Trai
     return TrainingViews(image_set, protocol, device)
 
 
-def evaluation_views(test: Split, protocol: Protocol, device: str) -> Batches:
-    """The test split in row order, as the protocol's evaluation section says; nothing random."""
-    if isinstance(test.images, EncodedImages):
-        yield from EncodedTestViews(test, protocol, device)
+def evaluation_views(data: Split | ImageSet, described: Protocol | TeacherCard, device: str) -> Batches:
+    """Images in row order, un-augmented, as the evaluation section of a protocol or a teacher's card says; nothing random.
+
+    That section's resize and crop are for images that are still encoded, as real large ones are; the others are seen as they are.
+    """
+    if isinstance(data.images, EncodedImages):
+        yield from EncodedEvaluationViews(data, described, device)
         return
-    if protocol.evaluation.resize_short_side or protocol.evaluation.center_crop:
-        raise UsageError("decoded test splits are measured at their own size", where=f"{protocol.id}: evaluation")
-    for start in range(0, len(test), TEST_BATCH):
-        images = torch.from_numpy(test.images[start : start + TEST_BATCH].copy()).to(device)
-        labels = torch.from_numpy(test.labels[start : start + TEST_BATCH].copy()).to(device)
-        yield normalised(images, protocol, None), labels
+    is_split = isinstance(data, Split)
+    if is_split and (described.evaluation.resize_short_side or described.evaluation.center_crop):
+        raise UsageError("decoded test splits are measured at their own size", where=f"{described.id}: evaluation")
+    stored_as = None if is_split else data.normalization
+    for start in range(0, len(data), TEST_BATCH):
+        images = torch.from_numpy(data.images[start : start + TEST_BATCH].copy()).to(device)
+        labels = torch.from_numpy(data.labels[start : start + TEST_BATCH].copy()).to(device)
+        yield normalised(images, described, stored_as), labels
 
 
-def normalised(images: Tensor, protocol: Protocol, stored_as: str | None) -> Tensor:
+def normalised(images: Tensor, protocol: Protocol | TeacherCard, stored_as: str | None) -> Tensor:
     """uint8 0..255 (`stored_as` None) or floats normalised with the statistics named `stored_as`, to the float32 input.
 
     Images smaller than the input are enlarged when the protocol says so (digits: 8 to 32 px).
