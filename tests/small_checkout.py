@@ -15,20 +15,30 @@ from harness.scoring.check import check_boards
 from harness.submissions import read_submission
 
 PROTOCOL = "digits/resnet18-hl/v1"
-REAL_PROTOCOL = Path(__file__).resolve().parent.parent / "protocols" / f"{PROTOCOL}.yaml"
+REAL_PROTOCOLS = Path(__file__).resolve().parent.parent / "protocols"
 SHA = "ab" * 32
 HUB = {"repo": "some-lab/sets", "revision": "0123456789" * 4, "files": ["a.parquet"]}
 
 
-def checkout(root: Path) -> Path:
-    """A checkout with the real digits protocol, its seeds set to 0, 1, 2."""
-    protocol = yaml.safe_load(REAL_PROTOCOL.read_text())
-    protocol["seeds"]["value"] = [0, 1, 2]
-    path = root / "protocols" / f"{PROTOCOL}.yaml"
-    path.parent.mkdir(parents=True)
-    path.write_text(yaml.safe_dump(protocol))
+def checkout(root: Path, regimes: tuple[str, ...] = ("hl",)) -> Path:
+    """A checkout with the real digits protocols of `regimes`, their seeds set to 0, 1, 2."""
+    for regime in regimes:
+        add_protocol(root, regime)
     (root / "leaderboards/results").mkdir(parents=True)
     return root
+
+
+def add_protocol(root: Path, regime: str, version: int = 1) -> None:
+    described = yaml.safe_load((REAL_PROTOCOLS / f"{protocol_id(regime)}.yaml").read_text())
+    described["seeds"]["value"] = [0, 1, 2]
+    described["id"] = protocol_id(regime, version)
+    path = root / "protocols" / f"{described['id']}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(described))
+
+
+def protocol_id(regime: str, version: int = 1) -> str:
+    return f"digits/resnet18-{regime}/v{version}"
 
 
 def submit(root: Path, slug: str, method: str, ipc: int = 1, draws: int = 1, **fields) -> Path:
@@ -45,10 +55,17 @@ def submit(root: Path, slug: str, method: str, ipc: int = 1, draws: int = 1, **f
 
 
 def record(
-    root: Path, path: Path, draw: int, seed: int, top1: float | None, results: Path | None = None, fingerprint: str = SHA
+    root: Path,
+    path: Path,
+    draw: int,
+    seed: int,
+    top1: float | None,
+    results: Path | None = None,
+    fingerprint: str = SHA,
+    protocol: str = PROTOCOL,
 ) -> Path:
     """Write the record of one unit; `top1` None: the student diverged."""
-    submission, protocol = read_submission(path), find_protocol(root, PROTOCOL)
+    submission, protocol = read_submission(path), find_protocol(root, protocol)
     place = record_path(results or root / "leaderboards/results", submission, protocol, draw, seed)
     unit = UnitInfo(
         id=unit_id(submission.digest, draw, protocol.sha256, seed), slug=submission.slug, submission_sha256=submission.digest,
@@ -72,10 +89,27 @@ def record(
     return place
 
 
-def measure(root: Path, path: Path, *draws: tuple[float | None, ...], results: Path | None = None) -> None:
+def measure(
+    root: Path, path: Path, *draws: tuple[float | None, ...], results: Path | None = None, protocol: str = PROTOCOL
+) -> None:
     for draw, seeds in enumerate(draws):
         for seed, top1 in enumerate(seeds):
-            record(root, path, draw, seed, top1, results)
+            record(root, path, draw, seed, top1, results, protocol=protocol)
+
+
+def around(mean: float) -> tuple[float, float, float]:
+    """Three seeds with that mean and a deviation of 1."""
+    return (mean - 1, mean, mean + 1)
+
+
+def fill_regimes(root: Path, ipc: int = 1, **means: tuple[float | None, ...]) -> None:
+    """One single-draw submission per keyword: its mean under HL, SL, SL+KD; None: not measured. `full` is the full dataset."""
+    for slug, of_regimes in means.items():
+        method = "full-dataset" if slug == "full" else slug
+        path = submit(root, slug, method, ipc=ipc)
+        for regime, mean in zip(("hl", "sl", "sl-kd"), of_regimes, strict=False):
+            if mean is not None:
+                measure(root, path, around(mean), protocol=protocol_id(regime))
 
 
 def fill(root: Path) -> None:

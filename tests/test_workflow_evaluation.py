@@ -92,18 +92,27 @@ def link(name: str, kind: bytes) -> tarfile.TarInfo:
 
 
 NEW = RECORD.replace("seed0", "seed1")
+FIGURE = "leaderboards/figures/digits-resnet18-ipc1-ranks.svg"
 
 
 def test_what_the_gpu_machine_packs_is_unpacked_without_claims(branch, tmp_path):
     before = tmp_path / "gpu"
     write(
         before,
-        {**ON_MAIN, NEW: "new", "leaderboards/digits.md": "new page", NEW.replace("draw0-seed1.json", ".draw0-seed2.claim"): ""},
+        {
+            **ON_MAIN,
+            NEW: "new",
+            "leaderboards/digits.md": "new page",
+            FIGURE: "<svg/>",
+            NEW.replace("draw0-seed1.json", ".draw0-seed2.claim"): "",
+        },
     )
     assert shell(step_that("evaluate", "tar "), before).returncode == 0
     done = script("unpack_records.py", branch, str(tmp_path / "records.tar"), SUBMISSION=GOOD["SUBMISSION"])
     assert done.returncode == 0, done.stderr
-    assert git(branch, "status", "--porcelain", "--untracked-files=all").split() == ["M", "leaderboards/digits.md", "??", NEW]
+    assert git(branch, "status", "--porcelain", "--untracked-files=all").split() == [
+        "M", "leaderboards/digits.md", "??", FIGURE, "??", NEW,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -118,6 +127,9 @@ def test_what_the_gpu_machine_packs_is_unpacked_without_claims(branch, tmp_path)
         ("submissions/random/digits-ipc1.yaml", b"x"),
         ("leaderboards/.git/config", b"x"),
         ("leaderboards/-x.md", b"x"),
+        ("leaderboards/figures/page.html", b"x"),
+        ("leaderboards/figures/../../protocols/x.svg", b"x"),
+        ("leaderboards/x.svg", b"x"),
         ("leaderboards/a\n::error::b.md", b"x"),
         ("leaderboards/reported/new.csv", b"x"),
         ("leaderboards/reported/paper.csv", b"1,3"),

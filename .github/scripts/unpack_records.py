@@ -1,8 +1,9 @@
 """Take the leaderboards out of the archive (argument) that the GPU machine made, into this checkout; refuse everything else.
 
 The machine that trains on strangers' images is not trusted with the repository. Accepted: new records of the submission that was
-evaluated (SUBMISSION in the environment), pages (`leaderboards/*.md`), and files that are already here with the same bytes. The
-archive is read to its end before the first file is written. Exit code 1: refused, and nothing was written.
+evaluated (SUBMISSION in the environment), pages (`leaderboards/*.md`), their figures (`leaderboards/figures/*.svg`), and files
+that are already here with the same bytes. The archive is read to its end before the first file is written. Exit code 1: refused,
+and nothing was written.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ LARGEST_ARCHIVE = 512 * MIB
 LARGEST_FILE = 8 * MIB
 
 SUBMISSION = re.compile(r"submissions/(?P<slug>[a-z0-9][a-z0-9-]{0,63})/(?P<dataset>[a-z0-9-]+)-ipc(?P<ipc>[1-9][0-9]*)\.yaml")
-PAGE = re.compile(r"leaderboards/[A-Za-z0-9][A-Za-z0-9-]*\.md")
+PAGE = re.compile(r"leaderboards/([A-Za-z0-9][A-Za-z0-9-]*\.md|figures/[a-z0-9][a-z0-9-]*\.svg)")
 
 
 def read_archive(archive: Path, submission: str) -> dict[str, bytes]:
@@ -52,7 +53,7 @@ def reason_to_refuse(member: tarfile.TarInfo, record: re.Pattern[str], seen: dic
     if member.name in seen:
         return "is in the archive twice"
     if not (record.fullmatch(member.name) or PAGE.fullmatch(member.name) or is_here(member.name)):
-        return "is neither a record of the evaluated submission nor a page"
+        return "is neither a record of the evaluated submission nor a page or its figure"
     return None
 
 

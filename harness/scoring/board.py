@@ -2,65 +2,77 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.scoring.pages import GENERATED, Places, dataset_page, index_page
+from harness.scoring.figures import FOLDER, board_figures
+from harness.scoring.markdown import GENERATED
+from harness.scoring.pages import dataset_page, index_page
+from harness.scoring.places import Places
+from harness.scoring.reported import read_reported, reported_folder
 from harness.scoring.rows import read_rows
+from harness.scoring.side_by_side import boards_of
 from harness.scoring.tables import build_tables
 
 
 def build_boards(root: Path, results: Path, out: Path | None = None) -> dict[str, str]:
-    """Page name (`README.md`, `digits.md`) to Markdown text.
+    """File name to text: Markdown pages (`README.md`, `digits.md`), then the figures they embed (`figures/....svg`).
 
     Args:
         root: the checkout, for submissions and protocols.
-        results: the folder of records, `leaderboards/results` or that of a demo.
+        results: the folder of records, `leaderboards/results` or that of a demo; reported figures lie beside it.
         out: the folder the pages will lie in, which links start from; None means the one that holds `results`.
 
-    Raises RecordError, SubmissionError or ProtocolError when a file is malformed or a record was altered, and UsageError when
-    there is no folder `results`.
+    Raises RecordError, SubmissionError, ProtocolError or ReportedError when a file is malformed or a record was altered, and
+    UsageError when there is no folder `results`.
     """
     if not results.is_dir():
         raise UsageError(
             "there is no such folder of records", where=str(results), fix="name the folder that `hlbench run` wrote to"
         )
     rows, not_shown = read_rows(root, results)
-    tables = build_tables(rows)
+    boards = boards_of(build_tables(rows))
+    reported = read_reported(reported_folder(results))
     places = Places(root, results, results.resolve().parent if out is None else out)
-    pages = {"README.md": index_page(tables, not_shown)}
-    for dataset, group in groupby(tables, lambda table: table.protocol.dataset.name):
-        pages[f"{dataset}.md"] = dataset_page(dataset, list(group), not_shown, places)
-    return pages
+    pages = {"README.md": index_page(boards, not_shown, reported)}
+    figures = {}
+    for dataset in sorted({board.dataset for board in boards} | {entry.dataset for entry in reported}):
+        of_dataset = [board for board in boards if board.dataset == dataset]
+        drawn = [figure for board in of_dataset for figure in board_figures(board)]
+        printed = [entry for entry in reported if entry.dataset == dataset]
+        pages[f"{dataset}.md"] = dataset_page(dataset, of_dataset, not_shown, places, drawn, printed)
+        figures |= {figure.name: figure.svg for figure in drawn}
+    return pages | figures
 
 
 def write_boards(root: Path, results: Path, out: Path) -> list[Path]:
-    """Write every page into `out`, remove pages made earlier that no record belongs to, and return the paths of the pages.
+    """Write every page and figure into `out`, remove those made earlier that no record belongs to, and return their paths.
 
     Raises as `build_boards`, and UsageError when a page would replace a file of somebody's own; then writes nothing.
     """
-    pages = build_boards(root, results, out)
-    own = [out / name for name in pages if (out / name).exists() and not _is_generated(out / name)]
+    files = build_boards(root, results, out)
+    own = [out / name for name in files if (out / name).exists() and not is_generated(out / name)]
     if own:
         raise UsageError(
             "a file that is no leaderboard page is in the way", where=str(own[0]), fix="choose another folder with --out"
         )
-    if len(pages) == 1 and len(generated_pages(out)) > 1:
+    extra = [path for path in generated_files(out) if path.relative_to(out).as_posix() not in files]
+    if extra and not read_rows(root, results)[0]:
         raise UsageError("no record to show, and pages that would be lost", where=str(results), fix="check --results and --out")
     out.mkdir(parents=True, exist_ok=True)
-    for path in generated_pages(out):
-        if path.name not in pages:
-            path.unlink()
-    for name, text in pages.items():
+    for path in extra:
+        path.unlink()
+    for name, text in files.items():
+        (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_bytes(text.encode())
-    return [out / name for name in pages]
+    return [out / name for name in files]
 
 
-def generated_pages(out: Path) -> list[Path]:
-    """Pages in `out` that this module once wrote, sorted; other Markdown files there are somebody's own."""
-    return sorted(path for path in out.glob("*.md") if _is_generated(path))
+def generated_files(out: Path) -> list[Path]:
+    """Pages and figures in `out` that this module once wrote, sorted; other files there are somebody's own."""
+    return [path for path in (*sorted(out.glob("*.md")), *sorted((out / FOLDER).glob("*.svg"))) if is_generated(path)]
 
 
-def _is_generated(path: Path) -> bool:
-    return path.read_bytes().startswith(GENERATED.encode())
+def is_generated(path: Path) -> bool:
+    """A page starts with the mark, a figure has it behind its XML declaration."""
+    return GENERATED.encode() in path.read_bytes()[:500]

@@ -9,6 +9,7 @@ from harness.scoring.stats import Estimate
 from harness.scoring.tables import Gap, RankedRow
 
 NOTHING = "-"
+REGIME_NAMES = {"hl": "HL", "sl": "SL", "sl-kd": "SL+KD"}
 
 
 def number(value: float | None) -> str:
@@ -60,9 +61,19 @@ def gap(difference: Gap | None) -> str:
     return f"{difference.points:+z.2f} ({verdict})"
 
 
+def share(fraction: float | None) -> str:
+    """`61.3%`."""
+    return NOTHING if fraction is None else f"{100 * fraction:.1f}%"
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def listed(items: Sequence[object]) -> str:
     return ", ".join(map(str, items))
+
+
+def joined(items: Sequence[str]) -> str:
+    """`HL, SL and SL+KD`."""
+    return " and ".join([*([", ".join(items[:-1])] if items[1:] else []), *items[-1:]])

@@ -1,11 +1,11 @@
-"""Are the committed pages those that the records give? If not: which files, which rows, which cells."""
+"""Are the committed pages and figures those that the records give? If not: which files, which rows, which cells."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from harness.scoring.board import build_boards, generated_pages
+from harness.scoring.board import build_boards, generated_files
 
 Rows = dict[tuple[str, str], dict[str, str]]
 
@@ -14,20 +14,21 @@ SUBMISSION_LINK = re.compile(r"submissions/([a-z0-9-]+)/[a-z0-9-]+-(ipc[0-9]+)\.
 
 
 def check_boards(root: Path, results: Path, out: Path) -> list[str]:
-    """One sentence per difference between the pages in `out` and those the records give; empty when the bytes are the same.
+    """One sentence per difference between the files in `out` and those the records give; empty when the bytes are the same.
 
-    Raises RecordError when a record was altered, SubmissionError or ProtocolError when a file is malformed.
+    Raises RecordError when a record was altered, SubmissionError, ProtocolError or ReportedError when a file is malformed.
     """
-    pages = build_boards(root, results, out)
+    files = build_boards(root, results, out)
     shown = out.resolve().relative_to(root.resolve()) if out.resolve().is_relative_to(root.resolve()) else out
     differences = []
-    for name, text in pages.items():
+    for name, text in files.items():
         path, place = out / name, (shown / name).as_posix()
         if not path.is_file():
             differences.append(f"{place}: missing")
         elif path.read_bytes() != text.encode():
-            differences += compare_pages(place, path.read_bytes().decode("utf-8", errors="replace"), text)
-    extra = [path.name for path in generated_pages(out) if path.name not in pages]
+            committed = path.read_bytes().decode("utf-8", errors="replace")
+            differences += compare_pages(place, committed, text) if path.suffix == ".md" else [f"{place}: another figure"]
+    extra = [name for path in generated_files(out) if (name := path.relative_to(out).as_posix()) not in files]
     return differences + [f"{(shown / name).as_posix()}: extra, no record belongs to it" for name in extra]
 
 
@@ -52,7 +53,10 @@ def compare_pages(place: str, committed: str, built: str) -> list[str]:
 
 
 def _rows(page: str) -> Rows:
-    """Cells of every table row, by (heading above it, first link in it): escaping leaves no pipe inside a cell."""
+    """Cells of every table row, by (heading above it, first link in it, else first cell): escaping leaves no pipe inside a cell.
+
+    A row without a link whose first cell stands higher up under the same heading is numbered: `random (2)`.
+    """
     found: Rows = {}
     heading, headers = "", []
     for line in page.split("\n"):
@@ -62,8 +66,11 @@ def _rows(page: str) -> Rows:
             heading = line.lstrip("# ") if line.startswith("#") else heading
         elif not headers:
             headers = cells
-        elif link := FIRST_LINK.search(line):
-            found[heading, link[1]] = dict(zip(headers, cells, strict=False))
+        elif set(line) > set("|- "):
+            link = FIRST_LINK.search(line)
+            key = link[1] if link else cells[0]
+            again = sum(named == heading and other.split(" (")[0] == key for named, other in found)
+            found[heading, f"{key} ({again + 1})" if again and not link else key] = dict(zip(headers, cells, strict=False))
     return found
 
 

@@ -27,7 +27,7 @@ def board_json(root: Path, results: Path) -> str:
     entries = [
         {**_entry(table, ranked), "top1_by_draw": ranked.row.top1, "top5_by_draw": ranked.row.top5}
         for table in build_tables(rows)
-        for ranked in table.rows
+        for ranked in (*table.rows, *table.full_rows)
     ]
     return json.dumps({"rows": entries, "not_shown": [asdict(entry) for entry in not_shown]}, indent=1, ensure_ascii=False) + "\n"
 
@@ -52,7 +52,7 @@ def board_html(root: Path, results: Path) -> str:
 
 def _entries(root: Path, results: Path) -> list[dict[str, Any]]:
     tables = build_tables(read_rows(root, results)[0])
-    return [_entry(table, ranked) for table in tables for ranked in table.rows]
+    return [_entry(table, ranked) for table in tables for ranked in (*table.rows, *table.full_rows)]
 
 
 def _entry(table: Table, ranked: RankedRow) -> dict[str, Any]:
@@ -84,6 +84,8 @@ def _entry(table: Table, ranked: RankedRow) -> dict[str, Any]:
         "gap_to_random": _rounded(gap and gap.points),
         "gap_p": gap and gap.p and float(f"{gap.p:.4g}"),
         "is_random": ranked is table.baseline,
+        "is_full_dataset": ranked in table.full_rows,
+        "share_of_full_dataset": _rounded(table.share_of_full(ranked)),
         "runs": len(row.records),
         "runs_planned": row.planned,
         "diverged": row.count("diverged"),

@@ -21,6 +21,7 @@ ACTIVE = re.compile(r"""[\\`*_\[\]<>{}|&~$"'!]""")
 # GitHub links @names, #numbers, :emoji:, scheme:// and www. on its own, after character references are decoded.
 AUTOLINK = re.compile(r"(?<=[@#:])(?=[\w/])|(?<=www)(?=\.)", re.IGNORECASE)
 WORD_JOINER = "\u2060"
+GENERATED = "<!-- Made by `hlbench leaderboard` from the records. Edits are lost. -->"
 
 
 def visible(text: str) -> str:

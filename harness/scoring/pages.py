@@ -1,22 +1,27 @@
-"""The text of the leaderboard pages, from ranked tables."""
+"""The text of the leaderboard pages, from boards."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
+from itertools import groupby, takewhile
 
 from harness.scoring import cells
-from harness.scoring.cells import listed, plural
-from harness.scoring.markdown import escape, file_link, table, web_link
-from harness.scoring.rows import NotShown, Row
-from harness.scoring.stats import minimum_detectable_difference, replicates
-from harness.scoring.tables import RankedRow, Table
+from harness.scoring.board_table import board_notes, board_table
+from harness.scoring.cells import REGIME_NAMES, plural
+from harness.scoring.contrast import contrasts
+from harness.scoring.contrast_text import MEANING as CONTRAST_MEANING
+from harness.scoring.contrast_text import contrast_section
+from harness.scoring.figures import Figure
+from harness.scoring.markdown import GENERATED, escape, file_link, table
+from harness.scoring.places import Places
+from harness.scoring.reported import Reported, reproductions
+from harness.scoring.reported_text import HEADING as REPORTED
+from harness.scoring.reported_text import reported_section, reproduced_section
+from harness.scoring.rows import NotShown
+from harness.scoring.side_by_side import REGIMES, Board
+from harness.scoring.tables import Table
 
-GENERATED = "<!-- Made by `hlbench leaderboard` from the records. Edits are lost. -->"
 NOT_SHOWN = "Records not shown"
 
 MEANING = """\
@@ -30,70 +35,95 @@ MEANING = """\
   p-values are corrected (Holm) for the number of rows compared. `n.s.`: not significant at 5%, which does not mean equal.
   `not testable`: there is one draw of Random (one random set is not Random), a row has a single value, or neither row has any
   spread. A row of one draw speaks for that set, not for its method.
-- *Rank* is an interval, from the same test on all pairs of the table, corrected together (Holm, 5%): from one plus the rows
-  significantly better, to all but the rows significantly worse. Neighbours that are not told apart share ranks. The highest of
-  several means is an optimistic estimate of that row.
+- *Rank* is an interval, by accuracy under HL, from the same test on all pairs of the table, corrected together (Holm, 5%): from
+  one plus the rows significantly better, to all but the rows significantly worse. Neighbours that are not told apart share ranks.
+  The highest of several means is an optimistic estimate of that row.
 - Students that diverged or failed have no accuracy: they are counted, and not averaged.
-- A table holds one protocol at one IPC. Rows of different protocols, or versions of one, are never in the same table.
+- A column holds one protocol at one IPC. Numbers of different protocols, or versions of one, are never in the same column.
 """
 
 
-@dataclass(frozen=True)
-class Places:
-    """Folders that links lead to, and `page`, the folder that the pages are read from."""
-
-    root: Path
-    results: Path
-    page: Path
-
-    def project(self, relative: str) -> str:
-        """Path from a page to a file of the checkout."""
-        return self._from_page(self.root / relative)
-
-    def records(self, row: Row) -> str:
-        """Path from a page to the folder of a row's records."""
-        submission = row.submission
-        folder = Path(submission.dataset, submission.slug, f"ipc{submission.ipc}", row.protocol.record_folder)
-        return self._from_page(self.results / folder)
-
-    def _from_page(self, target: Path) -> str:
-        return Path(os.path.relpath(target.resolve(), self.page.resolve())).as_posix()
-
-
-def index_page(tables: Sequence[Table], not_shown: Sequence[NotShown]) -> str:
-    """README.md: one line per dataset, protocol and IPC."""
-    datasets = len({one.protocol.dataset.name for one in tables})
-    head = ["# Leaderboards", f"{plural(datasets, 'dataset')}, {plural(len(tables), 'table')}. {_verdict(tables)}"]
+def index_page(boards: Sequence[Board], not_shown: Sequence[NotShown], reported: Sequence[Reported] = ()) -> str:
+    """README.md: one line per dataset, student and IPC."""
+    datasets = len({board.dataset for board in boards})
+    head = ["# Leaderboards", f"{plural(datasets, 'dataset')}, {plural(len(boards), 'table')}. {_verdict(boards)}"]
     headers = ["Table", "Dataset", "IPC", "Rows", "Highest mean", "its rank", "Random", "Gap to Random"]
-    body = [table(headers, [_index_row(one) for one in tables])] if tables else ["No record yet."]
-    return _page([*head, *body, MEANING.rstrip(), *_not_shown(not_shown)])
+    spreads = [_spreads(board) for board in boards]
+    contrasted = any(spreads)
+    body = [
+        [*_index_row(board), *([spread or cells.NOTHING] if contrasted else [])]
+        for board, spread in zip(boards, spreads, strict=True)
+    ]
+    parts = [table([*headers, *(["Spread, seed sigmas"] if contrasted else [])], body)] if boards else ["No record yet."]
+    parts += [_reported_pages(reported)] if reported else []
+    meanings = [MEANING.rstrip(), *([CONTRAST_MEANING.rstrip()] if contrasted else [])]
+    return _page([*head, *parts, *meanings, *_not_shown(not_shown)])
 
 
-def dataset_page(dataset: str, tables: Sequence[Table], not_shown: Sequence[NotShown], places: Places) -> str:
-    """<dataset>.md: a section per protocol, a table per IPC."""
+def dataset_page(
+    dataset: str,
+    boards: Sequence[Board],
+    not_shown: Sequence[NotShown],
+    places: Places,
+    figures: Sequence[Figure] = (),
+    reported: Sequence[Reported] = (),
+) -> str:
+    """<dataset>.md: a section per student, a board per IPC; then what others reported. `figures` are those of the boards."""
     head = [
         f"# {dataset}",
-        f"{plural(len(tables), 'table')}. {_verdict(tables)}",
+        f"{plural(len(boards), 'table')}. {_verdict(boards)}" if boards else "No record yet.",
         "[All datasets, and what the numbers mean](README.md)",
     ]
     hidden = sum(entry.records for entry in not_shown if entry.folder.startswith(f"{dataset}/"))
     if hidden:
         head.append(f"{plural(hidden, 'record')} of this dataset not shown: [reasons](README.md#{_anchor(NOT_SHOWN)}).")
     sections = []
-    for _, group in groupby(tables, lambda one: one.protocol.id):
-        of_protocol = list(group)
-        sections.append(f"## {escape(of_protocol[0].protocol.title)}")
-        for one in of_protocol:
-            sections += [f"### {one.name}", _table(one, places), _notes(one, places)]
-    return _page([*head, *sections])
+    for _, group in groupby(boards, _section):
+        of_section = list(group)
+        sections.append(f"## {_section_title(of_section)}")
+        for board in of_section:
+            sections += _board(board, places, [figure for figure in figures if figure.board == board.name])
+    found = reproductions(reported, [one for board in boards for one in board.tables])
+    return _page([*head, *sections, *reproduced_section(found), *reported_section(reported)])
+
+
+def _board(board: Board, places: Places, figures: Sequence[Figure]) -> list[str]:
+    """Contrast first, then the rows, then the figures."""
+    contrast = [contrast_section(one) for one in contrasts(board)]
+    if not contrast and len(board.tables) > 1:
+        contrast = ["No contrast: HL, or every regime beside it, has no result here."]
+    images = [f"![{figure.alt}]({figure.name})" for figure in figures]
+    return [f"### {board.name}", *contrast, board_table(board, places), board_notes(board, places), *images]
+
+
+def _section(board: Board) -> tuple[str, str]:
+    """A student's current boards are one section; those of each older version of a protocol are another."""
+    return board.student, board.main.protocol.id if board.superseded else ""
+
+
+def _section_title(boards: Sequence[Board]) -> str:
+    """The protocol's title when there is one protocol, else the words that all the titles start with, up to a comma."""
+    protocols = {one.protocol.id: one.protocol for board in boards for one in board.tables}
+    titles = [protocol.title.split(", ") for protocol in protocols.values()]
+    shared = [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*titles, strict=False))]
+    version = f" ({boards[0].main.protocol.id.rsplit('/', 1)[1]}, superseded)" if boards[0].superseded else ""
+    return escape(", ".join(shared) or boards[0].student) + version
 
 
 def _page(parts: Sequence[str]) -> str:
     return "\n\n".join([GENERATED, *parts]) + "\n"
 
 
-def _verdict(tables: Sequence[Table]) -> str:
-    """How the rows fare against Random, in counts: what the tests say and no more."""
+def _verdict(boards: Sequence[Board]) -> str:
+    """How the rows fare against Random, in counts by regime: what the tests say and no more."""
+    tables = [one for board in boards for one in board.tables]
+    regimes = [regime for regime in REGIMES if any(one.regime == regime for one in tables)]
+    if len(regimes) < 2:
+        return _counts(tables)
+    return " ".join(f"{REGIME_NAMES[regime]}: {_counts([one for one in tables if one.regime == regime])}" for regime in regimes)
+
+
+def _counts(tables: Sequence[Table]) -> str:
     rows = [row for one in tables for row in one.rows]
     gaps = [row.gap for row in rows if row.gap is not None]
     better = sum(gap.significant and gap.points > 0 for gap in gaps)
@@ -108,83 +138,35 @@ def _verdict(tables: Sequence[Table]) -> str:
     )
 
 
-def _index_row(one: Table) -> list[str]:
-    top = one.rows[0]
-    dataset = one.protocol.dataset.name
-    baseline = one.baseline
+def _index_row(board: Board) -> list[str]:
+    """Accuracies and gap are those of the board's main table, HL where it was measured."""
+    main, dataset = board.main, board.dataset
+    top, baseline = next(iter(main.rows), None), main.baseline
+    name = main.protocol.id if len(board.tables) == 1 else f"{dataset}/{board.student}"
+    gap = cells.gap(top.gap) if top else cells.NOTHING
     return [
-        file_link(one.protocol.id, f"{dataset}.md#{_anchor(one.name)}"),
+        file_link(name, f"{dataset}.md#{_anchor(board.name)}"),
         dataset,
-        str(one.ipc),
-        str(len(one.rows)),
-        f"{top.row.submission.slug}: {cells.accuracy(top)}",
-        cells.rank(top.rank),
+        str(board.ipc),
+        str(len(board.ranked_rows)),
+        f"{top.row.submission.slug}: {cells.accuracy(top)}" if top else cells.NOTHING,
+        cells.rank(top.rank) if top and main.regime == "hl" else cells.NOTHING,
         cells.accuracy(baseline) if baseline else cells.NOTHING,
-        "is Random" if baseline is top else cells.gap(top.gap),
+        "is Random" if baseline and baseline is top else gap,
     ]
 
 
-def _table(one: Table, places: Places) -> str:
-    regime = one.protocol.regime.upper()
-    headers = ["Rank", "Submission", "Kind", "Method", f"{regime} top-1", "Top-5", "Draw sd", "Seed sd", "Gap to Random", "Links"]
-    return table(headers, [_cells(ranked, one, places) for ranked in one.rows])
-
-
-def _cells(ranked: RankedRow, one: Table, places: Places) -> list[str]:
-    submission = ranked.row.submission
-    return [
-        cells.rank(ranked.rank),
-        f"{file_link(submission.title, places.project(submission.relative_path))} ({submission.slug})",
-        submission.kind,
-        escape(submission.method),
-        cells.accuracy(ranked),
-        cells.interval(ranked.top5),
-        cells.number(ranked.draw_sd),
-        cells.number(ranked.seed_sd),
-        "is Random" if ranked is one.baseline else cells.gap(ranked.gap),
-        _links(ranked.row, places),
-    ]
-
-
-def _links(row: Row, places: Places) -> str:
-    submission = row.submission
-    named = [("paper", submission.paper), ("code", submission.code)]
-    links = [web_link(text, url) for text, url in named if url is not None]
-    sources = list(dict.fromkeys((source.repo, source.revision, source.path) for source in submission.sets))
-    for position, (repo, revision, path) in enumerate(sources, start=1):
-        text = "data" if len(sources) == 1 else f"data {position}"
-        on_hub = f"https://huggingface.co/datasets/{repo}/tree/{revision}"
-        links.append(web_link(text, on_hub) if repo else file_link(text, places.project(str(path))))
-    return " ".join([*links, file_link("records", places.records(row))])
-
-
-def _notes(one: Table, places: Places) -> str:
-    protocol = one.protocol
-    link = file_link(f"{protocol.id}, sha256 {protocol.sha256[:12]}", places.project(f"protocols/{protocol.id}.yaml"))
-    notes = [f"Protocol {link}; seeds {listed(protocol.seeds)}."]
-    splits = sorted(set().union(*(ranked.row.test_fingerprints for ranked in one.rows)))
-    if len(splits) > 1:
-        notes.append(f"**{len(splits)} different copies of the test split were used: these rows cannot be compared.**")
-    notes.append(_detectable(one))
-    incomplete = [ranked.row for ranked in one.rows if len(ranked.row.records) < ranked.row.planned]
-    if incomplete:
-        short = [f"{row.submission.slug} ({len(row.records)} of {row.planned} runs)" for row in incomplete]
-        notes.append(f"Not complete: {listed(short)}.")
-    diverged = sum(ranked.row.count("diverged") for ranked in one.rows)
-    notes.append(f"Diverged students: {diverged}.")
-    return "\n".join(f"- {note}" for note in notes)
-
-
-def _detectable(one: Table) -> str:
-    if one.baseline is None:
-        return "No Random row has a result here, so there is no gap to show."
-    difference = minimum_detectable_difference(replicates(one.baseline.row.top1))
-    if difference is None:
-        return "The Random row has no spread to say how large a difference this table could find."
-    return (
-        "Smallest difference to Random that this table can be expected to find (80% power, one test, as many values and the same "
-        f"spread as Random): about {cells.number(difference)} points."
+def _spreads(board: Board) -> str:
+    """`HL 12.34, SL 3.10` for every contrast of a board; empty without one."""
+    return "; ".join(
+        ", ".join(f"{REGIME_NAMES[one.regime]} {cells.number(one.sigmas)}" for one in contrast.regimes)
+        for contrast in contrasts(board)
     )
+
+
+def _reported_pages(reported: Sequence[Reported]) -> str:
+    links = [file_link(name, f"{name}.md#{_anchor(REPORTED)}") for name in sorted({entry.dataset for entry in reported})]
+    return f"{REPORTED}: {cells.listed(links)}."
 
 
 def _not_shown(entries: Sequence[NotShown]) -> list[str]:

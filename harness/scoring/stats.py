@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from scipy.special import nctdtrinc, stdtrit
+from scipy.integrate import quad
+from scipy.special import nctdtrinc, ndtr, stdtrit
 from scipy.stats import ttest_ind_from_stats
 
 ALPHA = 0.05
@@ -65,6 +66,19 @@ def seed_sd(draws: Sequence[Sample]) -> float | None:
         return None
     squares = sum((len(seeds) - 1) * statistics.variance(seeds) for seeds in repeated)
     return math.sqrt(squares / sum(len(seeds) - 1 for seeds in repeated))
+
+
+def range_by_chance(rows: Sequence[Sequence[Sample]]) -> float | None:
+    """Range of row means, in seed deviations, to be expected of so many equal rows by the luck of their students alone.
+
+    The mean range of k standard normal values times the deviation of a row's mean, averaged over the rows (their numbers of
+    seeds may differ). It leaves out the luck of draws, so for rows of several draws it is a lower bound. None for fewer than two.
+    """
+    if len(rows) < 2:
+        return None
+    variance = statistics.fmean(sum(1 / len(seeds) for seeds in draws) / len(draws) ** 2 for draws in rows)
+    beyond = quad(lambda x: 1 - ndtr(x) ** len(rows) - ndtr(-x) ** len(rows), -math.inf, math.inf)[0]
+    return beyond * math.sqrt(variance)
 
 
 def welch_p(a: Sample, b: Sample) -> float | None:

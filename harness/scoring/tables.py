@@ -1,4 +1,8 @@
-"""Rows to tables: one table per (protocol, IPC), rows ranked and compared with the table's Random row."""
+"""Rows to tables: one table per (protocol, IPC), rows ranked and compared with the table's Random row.
+
+A student trained on the whole training set for the same number of images seen is a yardstick and no competitor: it has no rank,
+is in no test, and the other rows show the share of its accuracy that they reach.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from harness.scoring.rows import Row
 from harness.scoring.stats import ALPHA, Estimate
 
 BASELINE = "random"
+FULL_DATASET = "full-dataset"
 
 
 @dataclass(frozen=True)
@@ -41,17 +46,36 @@ class RankedRow:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows measured under one protocol (one hash) at one IPC: highest mean first, then slug; rows without a result last."""
+    """Rows measured under one protocol (one hash) at one IPC: highest mean first, then slug; rows without a result last.
+
+    `full_rows` are those of the method `full-dataset`, in no rank and no test; they are not in `rows`.
+    """
 
     protocol: Protocol
     ipc: int
     rows: tuple[RankedRow, ...]
     baseline: RankedRow | None
+    full_rows: tuple[RankedRow, ...] = ()
 
     @property
     def name(self) -> str:
         """`convnet-d4-hl-v1 IPC 10`, unique on a dataset's page."""
         return f"{self.protocol.record_folder} IPC {self.ipc}"
+
+    @property
+    def regime(self) -> str:
+        return self.protocol.regime
+
+    @property
+    def full(self) -> Estimate | None:
+        """What the whole training set reaches: of several such rows, the first with a result. None without one."""
+        return next((full.top1 for full in self.full_rows if full.top1), None)
+
+    def share_of_full(self, ranked: RankedRow) -> float | None:
+        """Accuracy of a row as a fraction of the full dataset's; None when either has no result or the latter is 0."""
+        if ranked.top1 is None or self.full is None or self.full.mean == 0:
+            return None
+        return ranked.top1.mean / self.full.mean
 
 
 def build_tables(rows: Iterable[Row]) -> list[Table]:
@@ -64,17 +88,24 @@ def build_tables(rows: Iterable[Row]) -> list[Table]:
 
 
 def _table(rows: list[Row]) -> Table:
+    full = sorted(filter(_is_full, rows), key=lambda row: (row.submission.slug != FULL_DATASET, row.submission.slug))
+    compared = [row for row in rows if not _is_full(row)]
     measured = sorted(
-        (row for row in rows if row.top1), key=lambda row: (-stats.mean_t95(_sample(row)).mean, row.submission.slug)
+        (row for row in compared if row.top1), key=lambda row: (-stats.mean_t95(_sample(row)).mean, row.submission.slug)
     )
-    without = sorted((row for row in rows if not row.top1), key=lambda row: row.submission.slug)
+    without = sorted((row for row in compared if not row.top1), key=lambda row: row.submission.slug)
     baseline = _baseline(measured)
     ranks = stats.rank_intervals([_sample(row) for row in measured])
     gaps = _gaps(measured, baseline)
     ranked = [_ranked(row, rank, gap) for row, rank, gap in zip(measured, ranks, gaps, strict=True)]
     ranked += [_ranked(row, None, None) for row in without]
     shown_baseline = next((one for one in ranked if one.row is baseline), None)
-    return Table(rows[0].protocol, rows[0].submission.ipc, tuple(ranked), shown_baseline)
+    yardsticks = tuple(_ranked(row, None, None) for row in full)
+    return Table(rows[0].protocol, rows[0].submission.ipc, tuple(ranked), shown_baseline, yardsticks)
+
+
+def _is_full(row: Row) -> bool:
+    return row.submission.method == FULL_DATASET
 
 
 def _baseline(measured: Sequence[Row]) -> Row | None:

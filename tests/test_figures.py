@@ -1,0 +1,113 @@
+"""Figures of a board: drawn only when regimes can be compared, the same bytes every time, checked like pages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib
+import pytest
+from regime_rows import board, single
+from small_checkout import check, checkout, fill, fill_regimes, publish, rebuild
+
+from harness.scoring.figures import board_figures
+
+THREE = {"random": single(30.0, 31.0, 32.0), "herding": single(40.0, 41.0, 42.0), "lone": single(50.0)}
+NAMES = ["figures/digits-resnet18-ipc1-regimes.svg", "figures/digits-resnet18-ipc1-ranks.svg"]
+
+
+def names(*regimes) -> list[str]:
+    return [figure.name for figure in board_figures(board(*regimes))]
+
+
+def test_two_regimes_give_accuracy_by_regime_and_rank_against_rank():
+    assert names(THREE, THREE) == names(THREE, THREE, THREE) == NAMES
+
+
+def test_figures_need_two_regimes_with_results_and_ranks_need_hl_and_two_shared_rows():
+    assert names(THREE) == []
+    assert names(THREE, {"random": single(None, None)}) == []
+    assert names(THREE, {"random": single(60.0)}) == NAMES[:1]
+    assert names(None, THREE, THREE) == NAMES[:1]
+
+
+@pytest.mark.parametrize("many", [1, 12, 60])
+def test_any_number_of_rows_ties_and_a_full_dataset_can_be_drawn(many):
+    rows = {f"m{place}": single(30.0 + place % 5, 31.0 + place % 5) for place in range(many)}
+    for figure in board_figures(board(rows | {"full": single(80.0)}, rows, rows)):
+        root = ElementTree.fromstring(figure.svg)
+        assert root.tag.endswith("svg")
+
+
+def test_the_words_say_which_regimes_and_how_many_rows():
+    accuracy, ranks = board_figures(board(THREE, THREE, {"random": single(60.0), "lone": single(61.0)}))
+    assert accuracy.alt == "Top-1 accuracy of every row of resnet18 at IPC 1 under HL, SL and SL+KD, with 95% intervals."
+    assert ranks.alt == "Rank under HL against rank under SL+KD of the 2 rows of resnet18 at IPC 1 with both."
+
+
+def test_the_bytes_hold_no_date_no_version_and_none_of_the_users_settings():
+    before = [figure.svg for figure in board_figures(board(THREE, THREE))]
+    with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "none", "lines.linewidth": 9, "svg.hashsalt": None}):
+        assert [figure.svg for figure in board_figures(board(THREE, THREE))] == before
+        assert matplotlib.rcParams["font.size"] == 30
+    assert not any(word in svg for svg in before for word in ("<text", "<dc:date", matplotlib.__version__))
+
+
+def test_figures_change_with_the_numbers():
+    other = THREE | {"herding": single(40.0, 41.0, 43.0)}
+    assert board_figures(board(THREE, THREE))[0].svg != board_figures(board(other, THREE))[0].svg
+
+
+@pytest.fixture
+def root(tmp_path):
+    return checkout(tmp_path / "checkout", ("hl", "sl", "sl-kd"))
+
+
+def test_boards_are_written_with_their_figures_and_embed_them(root):
+    fill_regimes(root, random=(30, 60, 70), herding=(41, 63, 70.5))
+    publish(root)
+    page = (root / "leaderboards/digits.md").read_text()
+    assert all(f"]({name})" in page and (root / "leaderboards" / name).is_file() for name in NAMES)
+    assert check(root) == []
+
+
+def test_another_process_draws_the_same_bytes(root):
+    fill_regimes(root, random=(30, 60, 70), herding=(41, 63, 70.5))
+    publish(root)
+    program = (
+        "import sys; from pathlib import Path; from harness.scoring.check import check_boards; root = Path(sys.argv[1]);"
+        "print(check_boards(root, root / 'leaderboards/results', root / 'leaderboards'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(root)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_check_names_figures_that_differ_are_missing_or_belong_to_no_record(root):
+    fill_regimes(root, random=(30, 60, 70), herding=(41, 63, 70.5))
+    publish(root)
+    folder = root / "leaderboards/figures"
+    accuracy, ranks = (root / "leaderboards" / name for name in NAMES)
+    (folder / "old.svg").write_text(ranks.read_text())
+    (folder / "own.svg").write_text("<svg/>")
+    accuracy.write_text(accuracy.read_text().replace("#0072b2", "#000000"))
+    ranks.unlink()
+    assert check(root) == [
+        f"leaderboards/{NAMES[0]}: another figure",
+        f"leaderboards/{NAMES[1]}: missing",
+        "leaderboards/figures/old.svg: extra, no record belongs to it",
+    ]
+    publish(root)
+    assert check(root) == []
+    assert sorted(path.name for path in folder.iterdir()) == sorted([accuracy.name, ranks.name, "own.svg"])
+
+
+def test_boards_of_one_regime_never_import_matplotlib(root):
+    fill(root)
+    program = (
+        "import sys; from pathlib import Path; from harness.scoring.board import build_boards; root = Path(sys.argv[1]);"
+        "build_boards(root, root / 'leaderboards/results'); print({'matplotlib', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(root)], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+    assert not any(name.endswith(".svg") for name in rebuild(root))
