@@ -27,6 +27,7 @@ from harness.cli_options import (
     Results,
     Seeds,
     Slug,
+    Student,
     Submissions,
     Workers,
     device_of,
@@ -125,6 +126,7 @@ def fingerprint(dataset: Annotated[str, typer.Argument(metavar="DATASET")], data
 def plan(
     submissions: Submissions,
     regime: Regime = "hl",
+    student: Student = "resnet18",
     protocol: ProtocolId = None,
     seeds: Seeds = None,
     draws: Draws = None,
@@ -138,9 +140,8 @@ def plan(
 
     set_offline(offline)
     root, results = places(results)
-    units = plan.plan_units(
-        root, submissions, protocol, regime, numbers_or_all(seeds, "--seeds"), results, numbers_or_all(draws, "--draws")
-    )
+    chosen = numbers_or_all(seeds, "--seeds"), results, numbers_or_all(draws, "--draws"), student
+    units = plan.plan_units(root, submissions, protocol, regime, *chosen)
     states = {unit.id: plan.unit_state(unit) for unit in units}
     to_do = [unit for unit in units if states[unit.id] == "missing"]
     costs = {
@@ -155,10 +156,11 @@ def plan(
         print(reports.plan_line(list(states.values()), **costs))
 
 
-@app.command(epilog="Example: hlbench run submissions/random/digits-ipc1.yaml --seeds 0,1 --workers 2")
+@app.command(epilog="Example: hlbench run submissions/random/digits-ipc1.yaml --regime all --seeds 0,1 --workers 2")
 def run(
     submissions: Submissions,
     regime: Regime = "hl",
+    student: Student = "resnet18",
     protocol: ProtocolId = None,
     seeds: Seeds = None,
     draws: Draws = None,
@@ -175,9 +177,8 @@ def run(
     from harness.work import Machine
 
     root, results = places(results)
-    units = plan.plan_units(
-        root, submissions, protocol, regime, numbers_or_all(seeds, "--seeds"), results, numbers_or_all(draws, "--draws")
-    )
+    chosen = numbers_or_all(seeds, "--seeds"), results, numbers_or_all(draws, "--draws"), student
+    units = plan.plan_units(root, submissions, protocol, regime, *chosen)
     if shard is not None:
         units = plan.take_shard(units, *shard_of(shard))
     machine = Machine(root, data, device_of(device))
@@ -221,8 +222,10 @@ def leaderboard(
 
 @app.command(epilog="Example: hlbench select random --dataset digits --ipc 10 --draws 3")
 def select(method: Method, dataset: DatasetName, ipc: Ipc, draws: DrawCount = 1, slug: Slug = None, data: Data = None) -> None:
-    """Write a reference coreset as a submission: random, kmeans-nearest."""
-    _make("coreset", method, dataset, ipc, draws, slug, data)
+    """Write a reference coreset as a submission: random, kmeans-nearest; or full-dataset, the yardstick beside all sets."""
+    from harness.submissions import FULL_DATASET
+
+    _make("full" if method == FULL_DATASET else "coreset", method, dataset, ipc, draws, slug, data)
 
 
 @app.command(epilog="Example: hlbench distill kmeans-centroids --dataset digits --ipc 10 --draws 3")

@@ -31,6 +31,7 @@ Offline = Annotated[bool, typer.Option("--offline", help="Ask nothing of the net
 Method = Annotated[str, typer.Argument(metavar="METHOD")]
 DatasetName = Annotated[str, typer.Option("--dataset", help="digits, cifar10, cifar100, tiny-imagenet or imagenet-1k.")]
 Ipc = Annotated[int, typer.Option("--ipc", min=1, help="Images per class.")]
+Student = Annotated[str, typer.Option("--student", help="As protocols name it: resnet18, convnet-d3, convnet-d4.")]
 Slug = Annotated[str | None, typer.Option("--slug", help="Folder below submissions/. Default: the method's name.")]
 DrawCount = Annotated[int, typer.Option("--draws", min=1, max=20, help="Independent repetitions.")]
 Draws = Annotated[str | None, typer.Option("--draws", help="Some of the submission's draws, as 0,1. Default: all.")]

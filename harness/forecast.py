@@ -17,7 +17,7 @@ def bytes_to_download(units: list[Unit], root: Path) -> int | None:
 
     Raises SubmissionError when a listing breaks a rule.
     """
-    on_hub = {unit.source for unit in units if unit.source.on_hub}
+    on_hub = {unit.source for unit in units if unit.source is not None and unit.source.on_hub}
     if not on_hub:
         return 0
     from harness.hub import list_set

@@ -33,8 +33,9 @@ class Unit:
     record: Path
 
     @property
-    def source(self) -> SetSource:
-        return self.submission.sets[self.draw]
+    def source(self) -> SetSource | None:
+        """None for the full dataset, whose images are the training split's."""
+        return self.submission.sets[self.draw] if self.submission.sets else None
 
     @property
     def name(self) -> str:
@@ -51,18 +52,19 @@ def plan_units(
     seeds: tuple[int, ...] | None,
     results: Path,
     draws: tuple[int, ...] | None = None,
+    student: str = DEFAULT_STUDENT,
 ) -> list[Unit]:
     """Every unit of the submissions, ordered by submission, draw, protocol, seed; done or not.
 
-    `protocol_id` wins over `regime` (hl, sl, sl-kd, or all: every regime that has a locked protocol). `seeds` None means all of
-    the protocol's, `draws` None all of the submission's.
+    `protocol_id` wins over `regime` (hl, sl, sl-kd, or all: every regime that has a locked protocol) and `student` (as protocols
+    name it: resnet18, convnet-d4). `seeds` None means all of the protocol's, `draws` None all of the submission's.
     Raises SubmissionError, ProtocolError (not frozen, or altered since), EnvironmentProblem (its teacher has no weights yet),
     UsageError (no such protocol, seed or draw).
     """
     units: dict[str, Unit] = {}
     for path in submission_files(submission_paths):
         submission = read_submission(path)
-        protocols = choose_protocols(root, submission, protocol_id, regime)
+        protocols = choose_protocols(root, submission, protocol_id, regime, student)
         for draw in choose_draws(submission, draws):
             for protocol in protocols:
                 for seed in choose_seeds(protocol, seeds):
@@ -87,29 +89,31 @@ def submission_files(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def choose_protocols(root: Path, submission: Submission, protocol_id: str | None, regime: str) -> list[Protocol]:
+def choose_protocols(
+    root: Path, submission: Submission, protocol_id: str | None, regime: str, student: str = DEFAULT_STUDENT
+) -> list[Protocol]:
     """The locked, unaltered protocols a submission is run under. Raises UsageError and ProtocolError."""
     locked = read_lock(root)
     if protocol_id is not None:
         chosen = [protocol_id]
     elif regime in (*REGIMES, "all"):
         wanted = REGIMES if regime == "all" else (regime,)
-        chosen = [found for one in wanted if (found := _newest_locked(locked, f"{submission.dataset}/{DEFAULT_STUDENT}-{one}/v"))]
+        chosen = [found for one in wanted if (found := _newest_locked(locked, f"{submission.dataset}/{student}-{one}/v"))]
     else:
         raise UsageError(f"no regime {regime!r}", where="--regime", fix=f"choose one of: {', '.join((*REGIMES, 'all'))}")
     if not chosen:
         known = [name for name in locked if name.startswith(f"{submission.dataset}/")]
         raise UsageError(
-            f"no frozen {DEFAULT_STUDENT} protocol for {submission.dataset} under regime {regime}",
+            f"no frozen {student} protocol for {submission.dataset} under regime {regime}",
             where=submission.relative_path,
-            fix=f"use --protocol with one of: {', '.join(known)}" if known else "see `hlbench protocols list`",
+            fix=f"use --protocol with one of: {', '.join(known)}; or --student" if known else "see `hlbench protocols list`",
         )
     return [_runnable_protocol(root, locked, name, submission) for name in chosen]
 
 
 def choose_draws(submission: Submission, draws: tuple[int, ...] | None) -> tuple[int, ...]:
     """`draws` in ascending order, or all of the submission's. Raises UsageError for a draw it does not have."""
-    known = range(len(submission.sets))
+    known = range(submission.draws)
     if foreign := sorted(set(draws or ()) - set(known)):
         raise UsageError(f"no draw {foreign[0]}", where=submission.relative_path, fix=f"its draws are 0 to {known[-1]} (--draws)")
     return tuple(known) if draws is None else tuple(sorted(set(draws)))

@@ -25,7 +25,7 @@ class UnitInfo(StrictModel):
     id: Sha256
     slug: str
     submission_sha256: Sha256
-    kind: Literal["distilled", "coreset"]
+    kind: Literal["distilled", "coreset", "full"]
     method: str
     dataset: str
     ipc: int

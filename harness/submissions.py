@@ -21,6 +21,7 @@ SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 FILE_NAME = re.compile(r"(?P<dataset>[a-z0-9-]+)-ipc(?P<ipc>[1-9][0-9]*)\.yaml")
 MAX_DRAWS = 20
 MAX_FILES = 1000
+FULL_DATASET = "full-dataset"
 
 
 def _of_form(pattern: str, meaning: str) -> AfterValidator:
@@ -116,7 +117,10 @@ class ImageDeclaration(StrictModel):
 
 
 class Submission(StrictModel):
-    """A parsed submission file. `slug` comes from the folder it lies in."""
+    """A parsed submission file. `slug` comes from the folder it lies in.
+
+    `kind: full` is the yardstick beside the sets: the whole training split, seen for as many images as a set of this IPC.
+    """
 
     slug: Annotated[str, Field(pattern=rf"^{SLUG.pattern}$", json_schema_extra=NOT_IN_FILE)]
     title: ShortText
@@ -126,13 +130,13 @@ class Submission(StrictModel):
     licence: ShortText
     contact: ShortText
     notes: Annotated[str, Field(max_length=2000)] = ""
-    kind: Literal["distilled", "coreset"]
+    kind: Literal["distilled", "coreset", "full"]
     dataset: ShortText
     ipc: Annotated[int, Field(ge=1, le=1300)]
     method: ShortText
     split_fingerprint: Sha256 | None = None
     images: ImageDeclaration | None = None
-    sets: Annotated[tuple[SetSource, ...], Field(min_length=1, max_length=MAX_DRAWS)]
+    sets: Annotated[tuple[SetSource, ...], Field(max_length=MAX_DRAWS)] = ()
 
     @model_validator(mode="after")
     def _draws_differ(self):
@@ -143,6 +147,12 @@ class Submission(StrictModel):
 
     @model_validator(mode="after")
     def _kind_decides_fields(self):
+        if self.kind == "full" and (self.sets or self.images is not None or self.split_fingerprint is None):
+            raise ValueError("the full dataset gives split_fingerprint (its training split) and neither sets nor images")
+        if self.kind == "full" and (self.slug != FULL_DATASET or self.method != FULL_DATASET):
+            raise ValueError(f"kind full is the yardstick, slug and method {FULL_DATASET}; a set is distilled or coreset")
+        if self.kind != "full" and not self.sets:
+            raise ValueError("sets: name at least one, {repo, revision, files, content_sha256} or {path, content_sha256}")
         if self.kind == "coreset" and (self.split_fingerprint is None or self.images is not None):
             raise ValueError("a coreset gives split_fingerprint (the train split its row numbers refer to) and no images section")
         if self.kind == "distilled" and (self.images is None or self.split_fingerprint is not None):
@@ -154,6 +164,11 @@ class Submission(StrictModel):
         """sha256 of the canonical JSON of everything that decides a result."""
         deciding = {"slug", "kind", "dataset", "ipc", "split_fingerprint", "images", "sets"}
         return canonical.digest(self.model_dump(mode="json", include=deciding))
+
+    @property
+    def draws(self) -> int:
+        """How many sets are trained on; the full dataset is one."""
+        return max(1, len(self.sets))
 
     @property
     def relative_path(self) -> str:

@@ -68,7 +68,7 @@ def _checks(
 ) -> Iterator[tuple[str, str]]:
     """(check, detail) of each check passed. Raises HlbenchError at the first that is not."""
     submission = read_submission(path)
-    yield "schema", f"{submission.kind}, {submission.dataset}, IPC {submission.ipc}, {len(submission.sets)} draws"
+    yield "schema", f"{submission.kind}, {submission.dataset}, IPC {submission.ipc}, {submission.draws} draws"
     _check_place(path, submission, root)
     yield "place", submission.relative_path
     yield "dataset", _known_dataset(submission)

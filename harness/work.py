@@ -137,6 +137,8 @@ def load_set(submission: Submission, draw: int, machine: Machine) -> CheckedSet:
     from harness.hub import fetch_set
     from harness.intake import read_set
 
+    if submission.kind == "full":
+        return whole_split(submission, load_split(submission.dataset, "train", machine.data))
     try:
         fetched = fetch_set(submission.sets[draw], machine.root)
         spec = dataset_spec(submission.dataset)
@@ -147,6 +149,20 @@ def load_set(submission: Submission, draw: int, machine: Machine) -> CheckedSet:
         whose = f"{submission.relative_path}, draw {draw}"
         where = f"{whose}: {error.where}" if error.where else whose
         raise SubmissionError(error.what, where=where, why=error.why, fix=error.fix) from error
+
+
+def whole_split(submission: Submission, train: Split) -> CheckedSet:
+    """The training split as the set of a `kind: full` submission. Raises SubmissionError when it is another than the file's."""
+    from harness.imageset import ImageSet
+
+    if train.fingerprint != submission.split_fingerprint:
+        raise SubmissionError(
+            "the training split is another than the submission names",
+            where=f"{submission.relative_path}: split_fingerprint",
+            why=f"{train.fingerprint[:12]} here, {submission.split_fingerprint[:12]} in the file",
+            fix="use the dataset at the revision of its protocol; see `hlbench doctor`",
+        )
+    return ImageSet(train.images, train.labels), {}
 
 
 def train_unit(
@@ -163,9 +179,10 @@ def train_unit(
     outcome = train_and_evaluate(
         unit.protocol, unit.submission.ipc, image_set, test, unit.seed, machine.device, on_epoch, teacher
     )
+    source = unit.source
     data = DataInfo(
-        set_source=unit.source.pinned,
-        set_content_sha256=unit.source.content_sha256,
+        set_source=source.pinned if source else f"training split of {unit.submission.dataset}",
+        set_content_sha256=source.content_sha256 if source else unit.submission.split_fingerprint,
         set_sha256=image_set.sha256,
         images=len(image_set),
         patch_shuffle=image_set.patch_shuffle,

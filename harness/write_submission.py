@@ -48,6 +48,12 @@ def write_distilled(
     return _write(folder, {**header, **body}, files)
 
 
+def write_full(folder: Path, header: dict, split: Split, ipc: int) -> Submission:
+    """As `write_coreset`, for the whole training split: a submission without data files of its own."""
+    body = {"kind": "full", "dataset": split.dataset, "ipc": ipc, "split_fingerprint": split.fingerprint}
+    return _write(folder, {**header, **body}, {})
+
+
 def _write(folder: Path, keys: dict, files: dict[str, bytes]) -> Submission:
     """Data files first, the YAML that names them last. Raises UsageError when another set is there already."""
     name = f"{keys['dataset']}-ipc{keys['ipc']}"
@@ -62,7 +68,7 @@ def _write(folder: Path, keys: dict, files: dict[str, bytes]) -> Submission:
             }
             for file_name in files
         ]
-    text = yaml.safe_dump({**keys, "sets": sets}, sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.safe_dump({**keys, **({"sets": sets} if sets else {})}, sort_keys=False, allow_unicode=True, width=120)
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise UsageError(
             "another submission is there already",
@@ -70,8 +76,9 @@ def _write(folder: Path, keys: dict, files: dict[str, bytes]) -> Submission:
             why="its records would no longer belong to any submission",
             fix="choose another --slug, or the arguments it was made with",
         )
-    (folder / name).mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for file_name, contents in files.items():
+        (folder / name).mkdir(exist_ok=True)
         (folder / name / file_name).write_bytes(contents)
     path.write_text(text, encoding="utf-8")
     return read_submission(path)

@@ -56,7 +56,7 @@ def replace_training(monkeypatch) -> list[int]:
 
     seeds = []
 
-    def train(protocol, ipc, image_set, test, seed, device, on_epoch):
+    def train(protocol, ipc, image_set, test, seed, device, on_epoch, teacher=None):
         seeds.append(seed)
         return fake_outcome(protocol, ipc, image_set, test, seed, device, on_epoch)
 

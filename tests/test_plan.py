@@ -1,3 +1,4 @@
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -69,7 +70,16 @@ def test_an_unknown_regime_is_refused_with_the_known_ones(root, regime):
     assert "hl, sl, sl-kd, all" in caught.value.fix
 
 
+def test_one_command_covers_every_regime_of_a_student(root):
+    arguments = (root, [root / "submissions/random"], None, "all", (0,), root / "results", (0,))
+    assert [unit.protocol.id for unit in plan_units(*arguments)] == [f"digits/resnet18-{one}/v1" for one in ("hl", "sl", "sl-kd")]
+    with pytest.raises(UsageError, match="no frozen convnet-d9 protocol"):
+        plan_units(*arguments, student="convnet-d9")
+
+
 def test_a_regime_without_a_protocol_is_an_error_alone_and_left_out_of_all(root):
+    lock = root / "protocols" / "LOCK.json"
+    lock.write_text(json.dumps({known: entry for known, entry in json.loads(lock.read_text()).items() if "-sl" not in known}))
     arguments = (root, [root / "submissions/random"], None)
     assert {unit.protocol.regime for unit in plan_units(*arguments, "all", None, root / "results")} == {"hl"}
     with pytest.raises(UsageError, match="no frozen resnet18 protocol"):

@@ -84,8 +84,8 @@ def test_pixel_space_methods_refuse_a_dataset_that_stays_encoded():
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_shipped_digits_sets_are_byte_for_byte_what_the_code_writes(path, tmp_path):
     shipped = read_submission(path)
-    make_reference(tmp_path, shipped.kind, shipped.method, "digits", shipped.ipc, len(shipped.sets))
-    for file in [path, *sorted(path.with_suffix("").iterdir())]:
+    make_reference(tmp_path, shipped.kind, shipped.method, "digits", shipped.ipc, shipped.draws)
+    for file in [path, *sorted(path.with_suffix("").glob("*"))]:
         assert (tmp_path / file.relative_to(ROOT)).read_bytes() == file.read_bytes(), file
 
 
@@ -117,7 +117,7 @@ def test_a_slug_that_is_no_folder_name_is_refused(tmp_path, slug):
         make_reference(tmp_path, "coreset", "random", "digits", 1, 1, slug=slug)
 
 
-@pytest.mark.parametrize("path", SHIPPED[:1])
+@pytest.mark.parametrize("path", [path for path in SHIPPED if path.parent.name == "random"][:1])
 def test_the_hash_command_gives_what_the_submission_file_says(path):
     source = read_submission(path).sets[0]
     assert local_content_sha256([ROOT / source.path]) == source.content_sha256

@@ -49,10 +49,15 @@ def train_and_evaluate(
 ) -> Outcome:
     """One unit. Same arguments on the same machine give the same bits. `teacher`: the protocol's, None under hard labels.
 
+    `image_set` holds `ipc` images a class, or is the whole training split: then every epoch shows as many images as one of a set
+    of this IPC would, so that steps, images seen and schedule are those of the sets beside it, and only the images are others.
+
     Raises UsageError when set, protocol, test split and teacher do not belong together.
     """
     require_fit(image_set, protocol)
-    if len(image_set) != ipc * protocol.dataset.classes or test.dataset != protocol.dataset.name:
+    images_per_epoch = ipc * protocol.dataset.classes
+    fits = len(image_set) in (images_per_epoch, protocol.dataset.train_images)
+    if not fits or test.dataset != protocol.dataset.name:
         raise UsageError(
             "set and protocol do not fit",
             where=protocol.id,
@@ -61,11 +66,11 @@ def train_and_evaluate(
     started = time.perf_counter()
     device = resolve_device(device)
     make_deterministic(protocol)
-    engine = choose_engine(protocol, protocol.epochs(ipc) * len(image_set), device)
+    engine = choose_engine(protocol, protocol.epochs(ipc) * images_per_epoch, device)
     model = engine.place(build_student(protocol, generator_for(seed, "init")))
     views = training_views(image_set, protocol, device)
     supervision = supervise(protocol, image_set, teacher, seed, engine)
-    run = train(model, views, protocol, ipc, seed, engine, supervision, on_epoch or (lambda done, total: None))
+    run = train(model, views, protocol, ipc, seed, engine, supervision, on_epoch or (lambda done, total: None), images_per_epoch)
     trained = time.perf_counter()
     top1, top5, test_loss = (math.nan,) * 3 if run.diverged else measure(model, test, protocol, engine)
     result = None

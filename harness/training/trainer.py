@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -40,9 +40,13 @@ def train(
     engine: Engine,
     supervision: Supervision,
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
+    images_per_epoch: int | None = None,
 ) -> TrainingRun:
-    """Train `model` in place for the protocol's epochs; `on_epoch(done, total)` after each."""
-    count, epochs = len(views.labels), protocol.epochs(ipc)
+    """Train `model` in place for the protocol's epochs; `on_epoch(done, total)` after each.
+
+    `images_per_epoch`: None means every image of the set once.
+    """
+    count, epochs = images_per_epoch or len(views.labels), protocol.epochs(ipc)
     batch_size = protocol.batch_size(ipc, count)
     steps_per_epoch = -(-count // batch_size)
     order_generator, view_generator = generator_for(seed, "order"), generator_for(seed, "augmentation")
@@ -50,10 +54,9 @@ def train(
     optimizer = make_optimizer(model, protocol)
     curve: list[CurvePoint] = []
     model.train()
-    for epoch in range(epochs):
+    for epoch, order in zip(range(epochs), epoch_orders(len(views.labels), count, order_generator), strict=False):
         if starts_afresh(protocol, epoch):
             optimizer = make_optimizer(model, protocol)
-        order = torch.randperm(count, generator=order_generator)
         epoch_loss = torch.zeros((), device=engine.device)
         batches = zip(order.split(batch_size), views.epoch(order, batch_size, view_generator), strict=True)
         for step, (rows, (images, labels)) in enumerate(batches):
@@ -72,6 +75,19 @@ def train(
         if diverged:
             break
     return TrainingRun(diverged, mean_loss, tuple(curve), images_seen=count * (epoch + 1), steps=steps_per_epoch * (epoch + 1))
+
+
+def epoch_orders(count: int, per_epoch: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """int64 [per_epoch] rows of each epoch, without end: the set is gone through in new random orders, `per_epoch` at a time.
+
+    No row comes again before all the others came, also across epochs.
+    """
+    rows = torch.empty(0, dtype=torch.int64)
+    while True:
+        while len(rows) < per_epoch:
+            rows = torch.cat([rows, torch.randperm(count, generator=generator)])
+        yield rows[:per_epoch]
+        rows = rows[per_epoch:]
 
 
 def gradient_step(model: nn.Module, summed_loss: SummedLoss, engine: Engine) -> Callable[[Tensor, Tensor], Tensor]:

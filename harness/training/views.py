@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,7 +31,7 @@ class TrainingViews:
 
     def __init__(self, image_set: ImageSet, protocol: Protocol, device: str):
         self.protocol = protocol
-        self.images = torch.from_numpy(np.ascontiguousarray(image_set.images)).to(device)
+        self.images = shared_tensor(np.ascontiguousarray(image_set.images)).to(device)
         self.labels = torch.from_numpy(image_set.labels).to(device)
         self.stored_as = image_set.normalization
         self.factor = image_set.patch_shuffle
@@ -51,6 +52,13 @@ class TrainingViews:
         boxes = sample_boxes(heights, widths, crop_scale(settings, self.factor), settings.ratio, generator)
         flipped = torch.rand(len(images), generator=generator) < settings.flip
         return crop_and_flip(images, boxes, flipped, self.protocol.input.resolution)
+
+
+def shared_tensor(array: np.ndarray) -> Tensor:
+    """A tensor over the array's own memory: a mapped training split is read, not copied. Nobody writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def require_fit(image_set: ImageSet, protocol: Protocol) -> None:
