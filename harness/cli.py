@@ -52,14 +52,14 @@ app.add_typer(protocols_app, name="protocols")
 app.add_typer(teachers_app, name="teacher")
 
 
-@app.command(epilog="Example: hlbench demo --ipc 1,10")
+@app.command(epilog="Example: hlbench demo --ipc 1,5,10")
 def demo(
-    ipc: Annotated[str, typer.Option("--ipc", help="Images per class: some of 1,5,10.")] = "1,5,10",
+    ipc: Annotated[str, typer.Option("--ipc", help="Images per class: some of 1,5,10.")] = "1,10",
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the records of earlier demos first.")] = False,
     workers: Workers = None,
     device: Device = "auto",
 ) -> None:
-    """Evaluate shipped digits sets on a processor, in minutes; print their board."""
+    """Evaluate shipped digits sets under HL, SL and SL+KD on a processor, in minutes; print their boards."""
     from harness import demo, progress, reports
     from harness.runner import default_workers
     from harness.scoring.board import write_boards
@@ -73,7 +73,7 @@ def demo(
     machine = Machine(root, device=device_of(device))
     summary = progress.run_with_progress(units, machine, workers or default_workers(device), reports.console())
     written = write_boards(root, folder / "results", folder)
-    reports.print_rows(reports.board_rows(root, folder / "results"), as_json=False, title="digits, ResNet-18, hard labels")
+    reports.print_boards(root, folder / "results")
     print("The same as Markdown:", *[path.relative_to(root) for path in written])
     raise typer.Exit(summary.exit_code)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.plan import Unit
     from harness.protocols import Protocol
     from harness.runner import Summary
+    from harness.scoring.side_by_side import Board, BoardRow
 
 PIPED_WIDTH = 200  # columns of a table that no terminal bounds
 
@@ -117,23 +118,38 @@ def difference_rows(differences: list[Difference], a: str, b: str) -> list[dict[
     ]
 
 
-def board_rows(root: Path, results: Path) -> list[dict[str, str]]:
-    """The leaderboard's tables, one below the other, in the cells' own wording."""
-    from harness.scoring import cells
+def print_boards(root: Path, results: Path) -> None:
+    """The leaderboard's boards, one below the other: the rows, then what the contrast of regimes says, as the pages word it."""
+    from harness.scoring.contrast import contrasts
+    from harness.scoring.contrast_text import sentences
     from harness.scoring.rows import read_rows
+    from harness.scoring.side_by_side import boards_of
     from harness.scoring.tables import build_tables
 
-    return [
-        {
-            "ipc": str(table.ipc),
-            "rank": cells.rank(ranked.rank),
-            "submission": ranked.row.submission.title,
-            "top-1 %": cells.accuracy(ranked),
-            "gap to Random": cells.gap(ranked.gap),
+    for board in boards_of(build_tables(read_rows(root, results)[0])):
+        print_rows(board_rows(board), as_json=False, title=f"{board.dataset}, {board.student}, IPC {board.ipc}")
+        for contrast in contrasts(board):
+            console().print(sentences(contrast), markup=False)
+
+
+def board_rows(board: Board) -> list[dict[str, str]]:
+    """One per row of a board: accuracy in percent under every regime, and the gap to Random under the first (HL)."""
+    from harness.scoring import cells
+
+    def row(entry: BoardRow) -> dict[str, str]:
+        main = entry.by_regime.get(board.main.regime)
+        accuracies = {
+            f"{cells.REGIME_NAMES[regime]} top-1 %": cells.accuracy(entry.by_regime[regime]) if regime in entry.by_regime else "-"
+            for regime in board.regimes
         }
-        for table in build_tables(read_rows(root, results)[0])
-        for ranked in table.rows
-    ]
+        name = {"rank": cells.rank(main.rank if main else None), "submission": entry.submission.title}
+        return {
+            **name,
+            **accuracies,
+            f"{cells.REGIME_NAMES[board.main.regime]} gap to Random": cells.gap(main.gap if main else None),
+        }
+
+    return [row(entry) for entry in board.rows]
 
 
 def readable_bytes(count: float) -> str:

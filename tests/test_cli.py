@@ -334,12 +334,14 @@ def test_the_demo_resumes_and_writes_its_board_beside_its_records(hlbench, root,
     arguments = ("demo", "--ipc", "1", "--workers", "1", "--device", "cpu")
     code, output, _ = hlbench(*arguments)
     assert code == 0
-    assert "6 units: 0 were done, 6 done now." in output
+    assert "12 units: 0 were done, 12 done now." in output
     assert "Class-wise k-means centroids" in output
+    assert "SL+KD top-1 %" in output
+    assert "measured under HL, SL and SL+KD" in output
     assert "runs/demo/digits.md" in output
     assert (root / "runs/demo/digits.md").is_file()
-    assert "6 units: 6 were done, 0 done now." in hlbench(*arguments)[1]
-    assert "6 units: 0 were done, 6 done now." in hlbench(*arguments, "--fresh")[1]
+    assert "12 units: 12 were done, 0 done now." in hlbench(*arguments)[1]
+    assert "12 units: 0 were done, 12 done now." in hlbench(*arguments, "--fresh")[1]
 
 
 # Protocols and doctor
