@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from harness.training.engine import Engine
 from harness.training.labels import SummedLoss, Supervision
 from harness.training.schedule import learning_rate
 from harness.training.seeding import generator_for
+from harness.training.state import TrainingState, capture, restore
 from harness.training.views import TrainingViews
 
 CURVE_POINTS = 50  # epochs kept of the training curve, evenly spaced, the last always among them
@@ -41,10 +44,14 @@ def train(
     supervision: Supervision,
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
     images_per_epoch: int | None = None,
+    on_state: Callable[[TrainingState], None] | None = None,
+    resume: TrainingState | None = None,
 ) -> TrainingRun:
     """Train `model` in place for the protocol's epochs; `on_epoch(done, total)` after each.
 
-    `images_per_epoch`: None means every image of the set once.
+    `images_per_epoch`: None means every image of the set once. `on_state`, if given, gets the state after each epoch;
+    `resume` is such a state, from which training goes on to the bits it would have reached without a break. Not under SL+KD:
+    the generator of CutMix is no part of the state.
     """
     count, epochs = images_per_epoch or len(views.labels), protocol.epochs(ipc)
     batch_size = protocol.batch_size(ipc, count)
@@ -52,9 +59,14 @@ def train(
     order_generator, view_generator = generator_for(seed, "order"), generator_for(seed, "augmentation")
     accumulate_gradients = gradient_step(model, supervision.summed_loss, engine)
     optimizer = make_optimizer(model, protocol)
+    done, mean_loss, diverged = 0, math.nan, False
     curve: list[CurvePoint] = []
+    if resume:
+        restore(resume.tensors, model, optimizer, view_generator)
+        done, mean_loss, curve = resume.epochs_done, resume.train_loss, list(resume.curve)
+    orders = islice(epoch_orders(len(views.labels), count, order_generator), done, None)
     model.train()
-    for epoch, order in zip(range(epochs), epoch_orders(len(views.labels), count, order_generator), strict=False):
+    for epoch, order in zip(range(done, epochs), orders, strict=False):
         if starts_afresh(protocol, epoch):
             optimizer = make_optimizer(model, protocol)
         epoch_loss = torch.zeros((), device=engine.device)
@@ -71,10 +83,13 @@ def train(
         diverged = not (torch.isfinite(epoch_loss).item() and (epoch + 1 < epochs or weights_finite(model)))
         if diverged or epoch in kept_epochs(epochs):
             curve.append(CurvePoint(epoch=epoch, train_loss=None if diverged else mean_loss, lr=rate))
-        on_epoch(epoch + 1, epochs)
+        done = epoch + 1
+        on_epoch(done, epochs)
         if diverged:
             break
-    return TrainingRun(diverged, mean_loss, tuple(curve), images_seen=count * (epoch + 1), steps=steps_per_epoch * (epoch + 1))
+        if on_state:
+            on_state(TrainingState(done, mean_loss, tuple(curve), capture(model, optimizer, view_generator)))
+    return TrainingRun(diverged, mean_loss, tuple(curve), images_seen=count * done, steps=steps_per_epoch * done)
 
 
 def epoch_orders(count: int, per_epoch: int, generator: torch.Generator) -> Iterator[Tensor]:
