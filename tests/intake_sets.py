@@ -29,6 +29,7 @@ CLASSES, IPC, SIDE = 10, 2, 8
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FOLDERS = [str(label) for label in range(CLASSES)]
 FINGERPRINT = "a" * 64
+SOFT = np.random.default_rng(0).normal(size=(20, 10)).astype(np.float32)  # soft labels of the set
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -54,6 +55,11 @@ def rows() -> np.ndarray:
 def images_and_labels() -> tuple[np.ndarray, np.ndarray]:
     """uint8 [20, 3, 8, 8], int64 [20], sorted by class."""
     return digits_train().images[rows()], digits_train().labels[rows()]
+
+
+def plain_sha256() -> str:
+    """Identity of the set with nothing beside it."""
+    return ImageSet(*images_and_labels()).sha256
 
 
 def floats() -> np.ndarray:
@@ -131,6 +137,36 @@ def write_tensors(path: Path, images: np.ndarray | None = None, labels: np.ndarr
         np.savez_compressed(path, **arrays)
     else:
         save_file(arrays, path)
+
+
+def write_with(folder: Path, suffix: str, brought: dict[str, np.ndarray], labels: np.ndarray | None = None) -> None:
+    """The set in the format of `suffix` ("" for image folders), with `brought` arrays beside images and classes.
+
+    Parquet holds them as columns of lists of a fixed length, image folders as a .npy file each.
+    """
+    images, classes = images_and_labels()
+    if suffix == ".parquet":
+        write_parquet(folder / "set.parquet", pngs(), labels)
+        table = pq.read_table(folder / "set.parquet")
+        for name, array in brought.items():
+            table = table.append_column(name, _fixed_lists(array))
+        pq.write_table(table, folder / "set.parquet")
+    elif suffix == "":
+        write_folders(folder, FOLDERS)
+        for name, array in brought.items():
+            np.save(folder / f"{name}.npy", array)
+    else:
+        arrays = {"images": images, "labels": classes if labels is None else labels, **brought}
+        plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+        path = folder / f"set{suffix}"
+        np.savez_compressed(path, **plain) if suffix == ".npz" else save_file(plain, path)
+
+
+def _fixed_lists(array: np.ndarray) -> pa.Array:
+    column = pa.array(array.reshape(-1))
+    for size in reversed(array.shape[1:]):
+        column = pa.FixedSizeListArray.from_arrays(column, size)
+    return column
 
 
 def write_index(path: Path, chosen: np.ndarray) -> None:

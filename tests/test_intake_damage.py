@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from intake_sets import CORESET, digits_train, pngs, rows, spec, submission, write_index, write_parquet, write_tensors
+from intake_sets import (
+    CORESET,
+    digits_train,
+    images_and_labels,
+    pngs,
+    rows,
+    spec,
+    submission,
+    write_index,
+    write_parquet,
+    write_tensors,
+    write_with,
+)
 
 from harness.errors import SubmissionError
 from harness.intake import read_set
@@ -35,6 +48,26 @@ def test_a_damaged_file_gives_its_images_or_a_submission_error_and_nothing_else(
     try:
         image_set, _ = read_set(tmp_path, (path.name,), submission(kind), spec(), digits_train)
         assert image_set.images.shape == (20, 3, 8, 8)
+    except SubmissionError as refused:
+        refused.why or pytest.fail("no reason given")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    suffix=st.sampled_from([".parquet", ".npz", ".safetensors"]), at=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255)
+)
+def test_a_damaged_file_with_soft_labels_gives_its_classes_or_a_submission_error_and_nothing_else(
+    tmp_path_factory, suffix, at, byte
+):
+    folder = tmp_path_factory.mktemp("set")
+    write_with(folder, suffix, {"soft_labels": np.full((20, 10), 3, np.int64), "logits": np.full((20, 10), 3.0, np.float32)})
+    path = folder / f"set{suffix}"
+    contents = bytearray(path.read_bytes())
+    contents[int(at * len(contents))] = byte
+    path.write_bytes(contents)
+    try:
+        image_set, _ = read_set(folder, (path.name,), submission(), spec(), digits_train)
+        np.testing.assert_array_equal(image_set.labels, images_and_labels()[1])
     except SubmissionError as refused:
         refused.why or pytest.fail("no reason given")
 

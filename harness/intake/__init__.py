@@ -35,14 +35,15 @@ def read_set(
         load_train: gives the training split a coreset's rows refer to; called only for coresets, after all cheap checks.
 
     Images are uint8 or float32 [N, 3, R, R], or EncodedImages where decoded ones would exceed 2 GiB; labels int64 [N];
-    N = classes x IPC, exactly IPC of each class. The same images and labels in any format give the same ImageSet.
+    N = classes x IPC, exactly IPC of each class. The same images and labels in any format give the same ImageSet, whatever soft
+    labels lie beside them: those are named in the audit facts and used nowhere.
 
     Raises SubmissionError naming file, row or class, the rule that was broken and what the author can do.
     """
     found = find_files(fetched_root, files)
     refuse_dangerous(found, submission.kind)
     if submission.kind == "coreset":
-        image_set, file_format = read_coreset(found, submission, spec, load_train)
+        image_set, of_files = read_coreset(found, submission, spec, load_train)
     else:
-        image_set, file_format = read_distilled(found, submission, spec)
-    return image_set, audit(image_set, found, file_format, submission.images)
+        image_set, of_files = read_distilled(found, submission, spec)
+    return image_set, audit(image_set, found, of_files, submission.images)

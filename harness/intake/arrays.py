@@ -52,7 +52,7 @@ def channels_last(header: ArrayHeader, expected: Expected, where: str) -> bool:
     return last
 
 
-def check_integer(header: ArrayHeader, dimensions: int, where: str, what: str) -> None:
+def check_integer(header: ArrayHeader, dimensions: int, where: str, what: str, fix: str) -> None:
     """Raises SubmissionError unless the header is that of a plain integer array with that many dimensions."""
     plain = header.dtype.removeprefix("u") in ("int8", "int16", "int32", "int64")
     if not plain or len(header.shape) != dimensions:
@@ -60,7 +60,7 @@ def check_integer(header: ArrayHeader, dimensions: int, where: str, what: str) -
             f"{what} are {header.dtype} of shape {list(header.shape)}",
             where=where,
             why=f"{what} are integers, shape [N]",
-            fix=f"store {what} as int64 [N]; soft labels are not part of a set",
+            fix=fix,
         )
 
 

@@ -13,9 +13,9 @@ from harness.submissions import ImageDeclaration
 
 
 def audit(
-    image_set: ImageSet, files: list[SetFile], file_format: str, declared: ImageDeclaration | None
+    image_set: ImageSet, files: list[SetFile], of_files: dict[str, str], declared: ImageDeclaration | None
 ) -> dict[str, int | float | str | bool]:
-    """Flat facts; counts are of images, sizes in bytes.
+    """Flat facts; counts are of images, sizes in bytes. `of_files`: what was found while reading them.
 
     `duplicate_images`: images that repeat an earlier one exactly (same pixels; encoded images: same encoded bytes). Repeating an
     image is legal in a distilled set and spends the author's own budget.
@@ -24,7 +24,7 @@ def audit(
         "images": len(image_set),
         "per_class": int(np.bincount(image_set.labels).max()),
         "duplicate_images": len(image_set) - len(set(_fingerprints(image_set))),
-        "format": file_format,
+        **of_files,
         "files": len(files),
         "set_bytes": sum(file.size for file in files),
         "kept_encoded": isinstance(image_set.images, EncodedImages),

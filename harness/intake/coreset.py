@@ -28,8 +28,8 @@ READERS = {
 
 def read_coreset(
     files: list[SetFile], submission: Submission, spec: DatasetSpec, load_train: Callable[[], Split]
-) -> tuple[ImageSet, str]:
-    """The selected images, in the index's order, and the name of the index's format.
+) -> tuple[ImageSet, dict[str, str]]:
+    """The selected images, in the index's order, and the index's `format` as an audit fact.
 
     `load_train` is called only after everything that can be checked without the split has been. Raises SubmissionError.
     """
@@ -45,7 +45,7 @@ def read_coreset(
     _check_range(rows, len(split), file.name)
     labels = split.labels[rows].astype(np.int64)
     check_balance(labels, spec.classes, submission.ipc, file.name)
-    return ImageSet(_select(split, rows), labels, source_rows=rows), file_format
+    return ImageSet(_select(split, rows), labels, source_rows=rows), {"format": file_format}
 
 
 def _check_rows(rows: np.ndarray, spec: DatasetSpec, where: str) -> None:

@@ -7,19 +7,20 @@ import numpy as np
 from harness.datasets.base import DatasetSpec
 from harness.errors import SubmissionError
 from harness.imageset import ImageSet
+from harness.intake.brought_along import brought_along, set_aside_label_files
 from harness.intake.expected import expected_of
-from harness.intake.files import SetFile, one_format
+from harness.intake.files import IMAGE_SUFFIXES, SetFile, one_format
 from harness.intake.folders import read_folder_set
 from harness.intake.limits import check_file_sizes
-from harness.intake.parquet_sets import read_parquet_set
-from harness.intake.tensors import read_npz_set, read_safetensors_set
+from harness.intake.parquet_sets import IMAGE_COLUMNS, LABEL_COLUMNS, read_parquet_set
+from harness.intake.tensors import KEYS, read_npz_set, read_safetensors_set
 from harness.submissions import Submission
 
 FORMATS = {
     ".parquet": "parquet",
     ".safetensors": "safetensors",
     ".npz": "npz",
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp"), "image folder"),
+    **dict.fromkeys(IMAGE_SUFFIXES, "image folder"),
 }
 READERS = {
     "parquet": read_parquet_set,
@@ -27,11 +28,18 @@ READERS = {
     "npz": read_npz_set,
     "image folder": read_folder_set,
 }
+USED = {"parquet": IMAGE_COLUMNS + LABEL_COLUMNS, "safetensors": KEYS, "npz": KEYS, "image folder": ()}
 
 
-def read_distilled(files: list[SetFile], submission: Submission, spec: DatasetSpec) -> tuple[ImageSet, str]:
-    """The checked set and the name of its format. Raises SubmissionError."""
+def read_distilled(found: list[SetFile], submission: Submission, spec: DatasetSpec) -> tuple[ImageSet, dict[str, str]]:
+    """The checked set, and audit facts about its files: `format`, and what they hold that is not used. Raises SubmissionError."""
     expected = expected_of(submission, spec)
+    files, beside = set_aside_label_files(found)
+    if not files:
+        raise SubmissionError(
+            "the set has no images", where=found[0].name, why="by its name and format this is a file of labels, beside no set",
+            fix="name the files that hold the images too",
+        )  # fmt: skip
     file_format = one_format(files, FORMATS, "distilled set")
     if file_format == "image folder" and expected.dtype != np.uint8:
         raise SubmissionError(
@@ -40,7 +48,8 @@ def read_distilled(files: list[SetFile], submission: Submission, spec: DatasetSp
             why="the submission declares images.pixel_space: float32",
             fix="declare uint8, or store the floats as safetensors",
         )
-    check_file_sizes(files, expected.most_bytes, expected.described)
+    check_file_sizes(found, expected.most_bytes, expected.described)
+    facts = {"format": file_format} | brought_along(files, beside, USED[file_format], expected.classes)
     images, labels = READERS[file_format](files, expected)
     declared = submission.images
-    return ImageSet(images, labels, normalization=declared.normalization, patch_shuffle=declared.patch_shuffle), file_format
+    return ImageSet(images, labels, normalization=declared.normalization, patch_shuffle=declared.patch_shuffle), facts

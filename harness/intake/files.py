@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from harness.errors import HlbenchError, SubmissionError
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
 
 @dataclass(frozen=True)
 class SetFile:
@@ -62,6 +64,12 @@ def one_format(files: list[SetFile], formats: dict[str, str], what: str) -> str:
             fix="keep the files of one format in `files`",
         )  # fmt: skip
     return found[0]
+
+
+def printable(name: str, most: int = 60) -> str:
+    """A name from inside a file, for messages and audits: cut short, and escaped where it could steer a terminal."""
+    shown = name if name.isprintable() else ascii(name)
+    return shown if len(shown) <= most else f"{shown[: most - 3]}..."
 
 
 @contextmanager

@@ -56,8 +56,8 @@ def read_npy(file: SetFile, check_count: CheckCount) -> np.ndarray:
 
 def read_safetensors(file: SetFile, check_count: CheckCount) -> np.ndarray:
     """The tensor `rows` (int64 or int32, one-dimensional) as int64 [N]. Raises SubmissionError."""
-    headers = tensor_headers(file, ("rows",))
-    if not headers:
+    headers = tensor_headers(file)
+    if "rows" not in headers:
         raise _not_an_index(file, "it has no tensor `rows`")
     _check_array(headers["rows"], f"{file.name}: rows", check_count)
     return load_tensor(file, "rows").astype(np.int64)
@@ -71,7 +71,7 @@ def read_parquet(file: SetFile, check_count: CheckCount) -> np.ndarray:
 
 
 def _check_array(header: ArrayHeader, where: str, check_count: CheckCount) -> None:
-    check_integer(header, 1, where, "row numbers")
+    check_integer(header, 1, where, "row numbers", fix="store them as int64 [N]")
     if header.dtype not in ("int64", "int32"):
         raise SubmissionError(f"row numbers are {header.dtype}", where=where, why="they are int64 or int32", fix="store int64")
     check_count(header.shape[0])

@@ -7,6 +7,10 @@ import numpy as np
 from harness.errors import SubmissionError
 
 SHOWN = 10  # classes or rows named in a message
+# Which class a soft label means is the author's to say: learned ones need not peak at the class an image was made for.
+HOW_TO_CLASSES = """hard labels (HL) need one integer class an image: store the one each image was made for, as int64 [N];
+    where only soft labels or one-hot rows are left: numpy.argmax(soft_labels, axis=1).astype("int64")
+    soft labels may stay under another name; no regime uses them"""
 
 
 def check_count(found: int, classes: int, ipc: int, where: str, what: str = "images") -> None:

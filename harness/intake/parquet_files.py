@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.errors import SubmissionError
-from harness.intake.files import SetFile, reading
+from harness.intake.arrays import ArrayHeader
+from harness.intake.files import SetFile, printable, reading
 from harness.intake.limits import MIB, check_expansion
 from harness.intake.parquet_pages import DELTA_BYTE_ARRAY, Pages, walk_pages
 
@@ -35,25 +36,59 @@ class ParquetColumn:
     rows: int
 
 
-def find_column(file: SetFile, accepted: tuple[str, ...]) -> ParquetColumn:
-    """The one column with an accepted name. Raises SubmissionError when none or several are there, or the file is damaged."""
-    with reading(file, FORMAT):
-        _check_footer_size(file)
-        with pq.ParquetFile(file.path) as opened:
-            schema, rows = opened.schema_arrow, opened.metadata.num_rows
-            leaves = [leaf.path for leaf in opened.schema]
+def column_headers(file: SetFile) -> dict[str, ArrayHeader]:
+    """Types of all columns, from the footer; lists of a fixed length are dimensions. Raises SubmissionError for damaged files."""
+    schema, rows, _ = _footer(file)
+    headers = {}
+    for field in schema:
+        shape, stored = [rows], field.type
+        while pa.types.is_fixed_size_list(stored):
+            shape, stored = [*shape, stored.list_size], stored.value_type
+        headers[field.name] = ArrayHeader(str(stored), tuple(shape))
+    return headers
+
+
+def find_column(file: SetFile, accepted: tuple[str, ...], fix: str = "") -> ParquetColumn:
+    """The one column with an accepted name; `fix` says more about it.
+
+    Raises SubmissionError when none or several are there, their names overlap with others, or the file is damaged.
+    """
+    schema, rows, leaves = _footer(file)
     found = [name for name in schema.names if name in accepted]
     if len(found) != 1:
         raise SubmissionError(
             f"{'several columns could be' if found else 'no column is'} the {accepted[0]} column",
             where=file.name,
-            why=f"accepted: {', '.join(accepted)}; the file has {', '.join(schema.names)[:200]}",
-            fix=f"name exactly one column {accepted[0]!r}",
+            why=f"accepted: {', '.join(accepted)}; the file has {', '.join(map(printable, schema.names))[:200]}",
+            fix=f"name exactly one column {accepted[0]!r}" + (f"; {fix}" if fix else ""),
         )
     name = found[0]
-    own = [leaf for leaf in leaves if leaf == name or leaf.startswith(f"{name}.")]
-    leaf = f"{name}.bytes" if f"{name}.bytes" in own else own[0]
-    return ParquetColumn(file, name, schema.field(name).type, leaf, rows)
+    return ParquetColumn(file, name, schema.field(name).type, _leaf(file, name, schema, leaves), rows)
+
+
+def _footer(file: SetFile) -> tuple[pa.Schema, int, list[str]]:
+    """(schema, rows, paths of the leaf columns), as the footer claims them."""
+    with reading(file, FORMAT):
+        _check_footer_size(file)
+        with pq.ParquetFile(file.path) as opened:
+            return opened.schema_arrow, opened.metadata.num_rows, [leaf.path for leaf in opened.schema]
+
+
+def _leaf(file: SetFile, name: str, schema: pa.Schema, leaves: list[str]) -> str:
+    """The path of the column's values. pyarrow selects columns by path, and a column may be named as if it lay in another."""
+    if name in leaves:
+        return name
+    inside = f"{name}."
+    if overlapping := [other for other in schema.names if other.startswith(inside)]:
+        raise SubmissionError(
+            "column names overlap",
+            where=f"{file.name}: {printable(overlapping[0])}",
+            why=f"its name reads as a part of the column {name!r}",
+            fix="rename it without a dot",
+        )
+    with reading(file, FORMAT):
+        own = [leaf for leaf in leaves if leaf.startswith(inside)]
+        return f"{inside}bytes" if f"{inside}bytes" in own else own[0]
 
 
 def check_pages(column: ParquetColumn, most_values: int, most_bytes: int) -> Pages:
@@ -96,12 +131,12 @@ def encoded_batch_rows(pages: Pages) -> int:
     return max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, pages.largest_dictionary)))
 
 
-def read_integers(column: ParquetColumn) -> np.ndarray:
-    """The values of an integer column, int64 [rows]. Raises SubmissionError for other types and nulls."""
+def read_integers(column: ParquetColumn, fix: str = "store int64") -> np.ndarray:
+    """The values of an integer column, int64 [rows]. Raises SubmissionError for other types (saying `fix`) and nulls."""
     where = f"{column.file.name}: {column.name}"
     if not pa.types.is_integer(column.type):
         raise SubmissionError(
-            f"column {column.name!r} is {str(column.type)[:100]}", where=where, why="it must hold integers", fix="store int64"
+            f"column {column.name!r} is {printable(str(column.type), 100)}", where=where, why="it must hold integers", fix=fix
         )
     check_pages(column, column.rows, 16 * column.rows + MIB)
     parts = [np.empty(0, np.int64)]

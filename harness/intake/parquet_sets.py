@@ -10,9 +10,9 @@ from harness.errors import SubmissionError
 from harness.imageset import EncodedImages
 from harness.intake.arrays import ArrayHeader, channels_last, place_block
 from harness.intake.expected import Expected
-from harness.intake.files import SetFile, reading
+from harness.intake.files import SetFile, printable, reading
 from harness.intake.images import decode_set
-from harness.intake.labels import check_count, check_labels
+from harness.intake.labels import HOW_TO_CLASSES, check_count, check_labels
 from harness.intake.limits import FILE_OVERHEAD, MIB, check_array_bytes, check_expansion, most_encoded_bytes
 from harness.intake.parquet_files import (
     FORMAT,
@@ -38,9 +38,9 @@ def read_parquet_set(files: list[SetFile], expected: Expected) -> tuple[np.ndarr
     Raises SubmissionError for missing columns, wrong counts or labels, bombs, and images that cannot be used.
     """
     names = ", ".join(file.name for file in files[:3])
-    label_columns = [find_column(file, LABEL_COLUMNS) for file in files]
+    label_columns = [find_column(file, LABEL_COLUMNS, HOW_TO_CLASSES) for file in files]
     check_count(sum(column.rows for column in label_columns), expected.classes, expected.ipc, names)
-    labels = np.concatenate([read_integers(column) for column in label_columns])
+    labels = np.concatenate([read_integers(column, HOW_TO_CLASSES) for column in label_columns])
     labels = check_labels(labels, expected.classes, expected.ipc, names)
     columns = [find_column(file, IMAGE_COLUMNS) for file in files]
     read = _read_encoded if _is_encoded(columns[0]) else _read_arrays
@@ -99,7 +99,7 @@ def _check_bytes_column(column: ParquetColumn, expected: Expected, where: str) -
         stored = stored.field("bytes").type
     if not _is_bytes(stored):
         raise SubmissionError(
-            f"image column is {str(stored)[:200]}",
+            f"image column is {printable(str(stored), 200)}",
             where=where,
             why="all shards store images alike: struct {bytes, path}, binary, or nested lists",
             fix="write struct {bytes: binary, path: string}, as `datasets` does for Image()",
@@ -140,7 +140,7 @@ def _check_array_column(column: ParquetColumn, expected: Expected) -> None:
     wanted = pa.from_numpy_dtype(expected.dtype)
     if depth != 3 or stored != wanted:
         raise SubmissionError(
-            f"image column is {str(column.type)[:200]}",
+            f"image column is {printable(str(column.type), 200)}",
             where=f"{column.file.name}: {column.name}",
             why=f"the submission declares {wanted} pixels; arrays are three nested lists of them, [3, H, W]",
             fix="store encoded images as struct {bytes, path}, or nest the lists",

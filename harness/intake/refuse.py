@@ -6,10 +6,9 @@ neither fails in the parser of the format its name claims; nothing here ever unp
 
 from __future__ import annotations
 
-import zipfile
-
 from harness.errors import SubmissionError
 from harness.intake.files import SetFile, reading
+from harness.intake.zips import open_zip
 from harness.set_files import ARCHIVES, PICKLES
 
 # PROTO opcode and version of pickle protocols 2 to 5 (CPython Lib/pickle.py); protocols 0 and 1 have no fixed first bytes.
@@ -48,21 +47,20 @@ def refuse_dangerous(files: list[SetFile], kind: str) -> None:
         with file.path.open("rb") as opened:
             head = opened.read(TAR_MAGIC_AT + len(TAR_MAGIC))
         if file.suffix in PICKLES:
-            raise pickle_refused(file.name, f"{file.suffix} files are pickles", kind)
+            raise pickle_refused(file.name, f"{file.suffix} files are pickles", conversion(kind))
         if _is_pickle(head):
-            raise pickle_refused(file.name, "its first bytes are those of a pickle", kind)
+            raise pickle_refused(file.name, "its first bytes are those of a pickle", conversion(kind))
         if head.startswith(ZIP_MAGIC):
             _refuse_zip(file, kind)
         elif file.suffix in ARCHIVES or head.startswith(ARCHIVE_MAGIC) or head[TAR_MAGIC_AT:] == TAR_MAGIC:
             raise _archive_refused(file)
 
 
-def pickle_refused(where: str, why: str, kind: str) -> SubmissionError:
-    """The error for a pickle in any disguise, with the lines that convert it."""
+def pickle_refused(where: str, why: str, fix: str) -> SubmissionError:
+    """The error for a pickle in any disguise; `fix` usually holds the lines that convert it."""
     return SubmissionError(
-        "pickled files are never opened", where=where, why=f"{why}; reading a pickle runs whatever code is in it",
-        fix=conversion(kind),
-    )  # fmt: skip
+        "pickled files are never opened", where=where, why=f"{why}; reading a pickle runs whatever code is in it", fix=fix
+    )
 
 
 def _is_pickle(head: bytes) -> bool:
@@ -72,10 +70,11 @@ def _is_pickle(head: bytes) -> bool:
 
 def _refuse_zip(file: SetFile, kind: str) -> None:
     """A zip is accepted only as .npz, and only if nothing in it is a pickle (a saved torch file is a zip with data.pkl)."""
-    with reading(file, "zip"), zipfile.ZipFile(file.path) as archive:
+    with reading(file, "zip"), open_zip(file) as archive:
         pickled = [name for name in archive.namelist() if name.lower().endswith(PICKLES)]
     if pickled:
-        raise pickle_refused(file.name, f"it is a zip that holds {pickled[0][:100]!r}, as torch writes it", kind)
+        why = f"it is a zip that holds {pickled[0][:100]!r}, as torch writes it"
+        raise pickle_refused(file.name, why, conversion(kind))
     if file.suffix != ".npz":
         raise _archive_refused(file)
 

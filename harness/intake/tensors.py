@@ -9,15 +9,15 @@ import numpy as np
 from harness.errors import SubmissionError
 from harness.intake.arrays import ArrayHeader, channels_last, check_integer, place_block
 from harness.intake.expected import Expected
-from harness.intake.files import SetFile
-from harness.intake.labels import check_count, check_labels
+from harness.intake.files import SetFile, printable
+from harness.intake.labels import HOW_TO_CLASSES, check_count, check_labels
 from harness.intake.limits import check_array_bytes
 from harness.intake.numpy_files import load_npz, npz_headers
 from harness.intake.safetensors_files import load_tensor, tensor_headers
 
 KEYS = ("images", "labels")
 
-Headers = Callable[[SetFile, tuple[str, ...]], dict[str, ArrayHeader]]
+Headers = Callable[[SetFile], dict[str, ArrayHeader]]
 Load = Callable[[SetFile, str], np.ndarray]
 
 
@@ -38,7 +38,7 @@ def read_npz_set(files: list[SetFile], expected: Expected) -> tuple[np.ndarray, 
 def _read(files: list[SetFile], expected: Expected, headers_of: Headers, load: Load) -> tuple[np.ndarray, np.ndarray]:
     """All headers, then all labels, then the images file by file into one array."""
     names = ", ".join(file.name for file in files[:3])
-    headers = [_checked(file, headers_of(file, KEYS), expected) for file in files]
+    headers = [_checked(file, headers_of(file), expected) for file in files]
     check_count(sum(header.shape[0] for header in headers), expected.classes, expected.ipc, names)
     check_array_bytes(expected.count * expected.image_bytes, names)
     # uint64 beyond int64 turns negative, and is refused as such
@@ -57,11 +57,14 @@ def _checked(file: SetFile, headers: dict[str, ArrayHeader], expected: Expected)
     """The header of `images`, once both headers are found, fit the declaration and each other."""
     if missing := [key for key in KEYS if key not in headers]:
         raise SubmissionError(
-            f"no array {' and '.join(missing)}", where=file.name, why="a set holds `images` and `labels`", fix="name them so"
+            f"no array {' and '.join(missing)}",
+            where=file.name,
+            why=f"a set holds `images` and `labels`; the file has {', '.join(map(printable, headers))[:200]}",
+            fix=HOW_TO_CLASSES if missing == ["labels"] else "name them so",
         )
     images, labels = headers["images"], headers["labels"]
     channels_last(images, expected, f"{file.name}: images")
-    check_integer(labels, 1, f"{file.name}: labels", "labels")
+    check_integer(labels, 1, f"{file.name}: labels", "labels", HOW_TO_CLASSES)
     if images.shape[0] != labels.shape[0]:
         raise SubmissionError(
             "images and labels differ in number", where=file.name, why=f"{images.shape[0]} images, {labels.shape[0]} labels"
