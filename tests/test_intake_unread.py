@@ -1,4 +1,4 @@
-"""Rules of `harness/intake` for arrays and columns that nobody reads: whatever they hold or claim costs nothing and never runs."""
+"""Rules of `harness/intake` for arrays and columns that nobody reads: what they hold or claim costs nothing and never runs."""
 
 from __future__ import annotations
 
