@@ -58,7 +58,34 @@ def test_check_notices_edited_words_outside_the_rows(root):
     publish(root)
     page = root / "leaderboards/digits.md"
     page.write_text(page.read_text().replace("0 significantly worse", "9 significantly worse"))
-    assert check(root) == ["leaderboards/digits.md: rows agree, text differs, first in line 5"]
+    assert check(root) == [
+        "leaderboards/digits.md: rows agree, text differs, first in line 5: "
+        '"... each table, 5%): 1 significantly better, 9 significantly worse, 1 not told apart ..." committed, '
+        '"... each table, 5%): 1 significantly better, 0 significantly worse, 1 not told apart ..." from records'
+    ]
+
+
+@pytest.mark.parametrize("control", ["\x1b[31m", "\u202e"])
+def test_check_prints_no_control_characters_of_a_committed_page(root, control):
+    fill(root)
+    publish(root)
+    page = root / "leaderboards/digits.md"
+    page.write_text(page.read_text().replace("All datasets", f"{control}No datasets"))
+    (message,) = check(root)
+    assert "No datasets" in message
+    assert control[0] not in message
+
+
+def test_check_says_what_is_missing_at_the_end_of_a_page(root):
+    fill(root)
+    publish(root)
+    page = root / "leaderboards/digits.md"
+    text = page.read_text()
+    page.write_text(text.removesuffix("- Diverged students: 0.\n"))
+    assert check(root) == [
+        f"leaderboards/digits.md: rows agree, text differs, first in line {text.count(chr(10))}: "
+        'nothing committed, "- Diverged students: 0." from records'
+    ]
 
 
 def test_check_names_missing_and_extra_pages_and_leaves_other_files_alone(root):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from regime_rows import board, row, single
+from regime_rows import board, row, single, three_draws
 from scipy import stats as scipy_stats
 
 from harness.scoring import stats
@@ -18,7 +18,7 @@ from harness.scoring.contrast import contrasts
 from harness.scoring.side_by_side import boards_of
 from harness.scoring.tables import build_tables
 
-RANDOM = {"random": single(30.0, 31.0, 32.0)}
+RANDOM = {"random": three_draws(31.0)}
 HERDING = {"herding": single(40.0, 41.0, 42.0)}
 
 accuracy = st.floats(1, 99, allow_subnormal=False).map(lambda value: round(value, 2))
@@ -40,7 +40,12 @@ def literal_pooled_sd(rows) -> float | None:
 
 
 def literal_wins(table, shared) -> int:
-    """Rows of `shared` with a higher mean than Random and a Holm-adjusted Welch p below 5%, the family being the whole table."""
+    """Rows of `shared` with a higher mean than Random and a Holm-adjusted Welch p below 5%, the family being the whole table.
+
+    None when there is one draw of Random: it is one random set.
+    """
+    if len(table["random"]) == 1:
+        return 0
     reference = literal_sample(table["random"])
     p_values = {}
     for slug in table:
@@ -68,6 +73,7 @@ def test_every_number_is_that_of_a_literal_implementation(hard, soft):
         sd = literal_pooled_sd([table[slug] for slug in shared])
         assert found.spread == (pytest.approx(max(means) - min(means), abs=1e-9) if len(means) > 1 else None)
         assert found.seed_sd == (None if sd is None else pytest.approx(sd, abs=1e-6))
+        assert found.freedom == sum(len(seeds) - 1 for slug in shared for seeds in table[slug])
         if len(means) > 1 and sd:
             assert found.sigmas == pytest.approx((max(means) - min(means)) / sd, rel=1e-6)
         assert (found.better, found.compared) == (literal_wins(table, shared), len(shared) - 1)
@@ -85,12 +91,12 @@ def test_every_number_is_that_of_a_literal_implementation(hard, soft):
 
 def test_the_quotient_is_worked_by_hand():
     hard = RANDOM | HERDING
-    soft = {"random": single(60.0, 61.0, 62.0), "herding": single(61.0, 63.0, 65.0)}
+    soft = {"random": three_draws(61.0), "herding": single(61.0, 63.0, 65.0)}
     (contrast,) = contrasts(board(hard, soft))
     of_hard, of_soft = contrast.regimes
-    assert (of_hard.spread, of_hard.seed_sd, of_hard.sigmas) == (10.0, 1.0, 10.0)
-    assert (of_soft.spread, of_soft.seed_sd) == (2.0, pytest.approx(np.sqrt((2 + 8) / 4)))
-    assert of_soft.sigmas == pytest.approx(2 / np.sqrt(2.5))
+    assert (of_hard.spread, of_hard.seed_sd, of_hard.freedom, of_hard.sigmas) == (10.0, 1.0, 8, 10.0)
+    assert (of_soft.spread, of_soft.seed_sd) == (2.0, pytest.approx(np.sqrt((6 + 8) / 8)))
+    assert of_soft.sigmas == pytest.approx(2 / np.sqrt(1.75))
     assert (of_hard.better, of_hard.compared, of_soft.better) == (1, 1, 0)
 
 
@@ -104,7 +110,7 @@ def test_by_chance_is_the_mean_studentized_range_of_equal_rows():
 
 
 def test_the_full_dataset_is_a_yardstick_and_no_row():
-    full = {"full": single(80.0, 81.0, 82.0)}
+    full = {"full-dataset": single(80.0, 81.0, 82.0)}
     with_full, without = board(RANDOM | HERDING | full, RANDOM | HERDING), board(RANDOM | HERDING, RANDOM | HERDING)
     (contrast,), (plain,) = contrasts(with_full), contrasts(without)
     assert contrast.slugs == plain.slugs == ("herding", "random")
@@ -116,20 +122,32 @@ def test_the_full_dataset_is_a_yardstick_and_no_row():
     assert with_full.main.rows[0].gap == without.main.rows[0].gap
 
 
-def test_of_several_full_dataset_rows_the_one_named_so_is_the_yardstick():
-    rows = [row(slug, single(30.0, 31.0), "hl") for slug in ("random", "herding")]
-    rows += [
-        row("aaa", single(99.0), "hl", method="full-dataset"),
-        row("full-dataset", single(80.0), "hl", method="full-dataset"),
-    ]
-    (table,) = build_tables(rows)
-    assert (table.full.mean, len(table.rows), len(table.full_rows)) == (80.0, 2, 2)
-
-
 def test_a_full_dataset_that_diverged_or_reached_zero_gives_no_share():
     for top1 in (None, 0.0):
-        made = board(RANDOM | {"full": single(top1)}, RANDOM)
+        made = board(RANDOM | {"full-dataset": single(top1)}, RANDOM)
         assert made.main.share_of_full(made.main.rows[0]) is None
+        assert [one.gap_to_full for one in contrasts(made)[0].regimes] == [None if top1 is None else -31.0, None]
+
+
+def test_a_coreset_that_calls_its_method_full_dataset_is_a_competitor():
+    (table,) = build_tables(
+        [row("random", three_draws(31.0), "hl"), row("bold", single(90.0, 91.0), "hl", method="full-dataset")]
+    )
+    assert (table.full_row, [ranked.row.submission.slug for ranked in table.rows]) == (None, ["bold", "random"])
+
+
+def test_nobody_beats_a_single_draw_of_random():
+    one_draw = {"random": single(30.0, 31.0, 32.0)} | HERDING
+    (contrast,) = contrasts(board(one_draw, one_draw))
+    assert [(one.better, one.compared, one.untested) for one in contrast.regimes] == [(0, 1, 1)] * 2
+
+
+def test_diverged_students_are_in_no_mean_spread_or_deviation():
+    lossy = {"random": ((30.0, None, 32.0), (None, None, None), (31.0, 31.0, 31.0)), "herding": single(40.0, None, 42.0)}
+    (contrast,) = contrasts(board(lossy, RANDOM | HERDING))
+    of_hard = contrast.regimes[0]
+    assert (of_hard.spread, of_hard.freedom) == (10.0, 4)
+    assert of_hard.seed_sd == pytest.approx(np.sqrt((2 + 0 + 2) / 4))
 
 
 def test_rows_without_a_result_under_one_regime_are_left_out_and_named():
@@ -162,9 +180,18 @@ def test_regimes_without_a_row_in_common_give_an_empty_contrast():
 
 
 def test_rows_without_spread_between_students_have_no_sigmas():
-    constant = {"random": single(30.0, 30.0, 30.0), "herding": single(90.0, 90.0, 90.0)}
-    (contrast,) = contrasts(board(constant, {"random": single(60.0), "herding": single(61.0)}))
+    constant = {"random": ((30.0, 30.0), (30.0, 30.0)), "herding": single(90.0, 90.0, 90.0)}
+    (contrast,) = contrasts(board(constant, {"random": ((60.0,), (60.0,)), "herding": single(61.0)}))
     assert [(one.seed_sd, one.sigmas, one.untested) for one in contrast.regimes] == [(0.0, None, 1), (None, None, 1)]
+
+
+def test_one_row_without_spread_is_tested_and_counted_with_the_spread_of_the_others():
+    (contrast,) = contrasts(board(RANDOM | {"constant": single(41.0, 41.0, 41.0)}, RANDOM | {"constant": single(31.0, 31.0)}))
+    assert [(one.seed_sd, one.freedom) for one in contrast.regimes] == [
+        (pytest.approx(np.sqrt(6 / 8)), 8),
+        (pytest.approx(np.sqrt(6 / 7)), 7),
+    ]
+    assert [(one.better, one.untested) for one in contrast.regimes] == [(1, 0), (0, 0)]
 
 
 def test_without_random_nobody_beats_it():

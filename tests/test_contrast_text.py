@@ -7,14 +7,15 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from regime_rows import board, single
+from regime_rows import board, single, three_draws
+from scipy.stats import chi2
 from small_checkout import table_rows
 
 from harness.scoring.contrast import contrasts
-from harness.scoring.contrast_text import contrast_section, sentences
+from harness.scoring.contrast_text import FEW, contrast_section, sentences
 
-THREE = {"random": single(30.0, 31.0, 32.0), "herding": single(40.0, 41.0, 42.0), "worse": single(10.0, 11.0, 12.0)}
-SOFT = {"random": single(60.0, 61.0, 62.0), "herding": single(60.5, 61.5, 62.5), "worse": single(60.2, 61.2, 62.2)}
+THREE = {"random": three_draws(31.0), "herding": single(40.0, 41.0, 42.0), "worse": single(10.0, 11.0, 12.0)}
+SOFT = {"random": three_draws(61.0), "herding": single(60.5, 61.5, 62.5), "worse": single(60.2, 61.2, 62.2)}
 
 accuracy = st.floats(1, 99, allow_subnormal=False).map(lambda value: round(value, 1))
 rows = st.dictionaries(
@@ -30,7 +31,7 @@ def said(*regimes) -> str:
 def test_three_regimes_over_three_rows_are_told_with_their_numbers_and_their_limits():
     assert said(THREE, SOFT, SOFT) == (
         "The best and the worst of the 3 submissions measured under HL, SL and SL+KD are this many seed sigmas apart: "
-        "30.00 under HL, 0.50 under SL and 0.50 under SL+KD; equal ones would be about 0.98 apart by the luck of their "
+        "30.00 under HL, 0.50 under SL and 0.50 under SL+KD; equal ones would be about 0.86 apart by the luck of their "
         "students. Significantly better than Random are 1 of 2 under HL, 0 of 2 under SL and 0 of 2 under SL+KD. The "
         "order of these rows has a tau-b with that under HL of 0.33 under SL and 0.33 under SL+KD; with 3 rows not even "
         "the same order would be significant (p 0.33 at best)."
@@ -38,14 +39,14 @@ def test_three_regimes_over_three_rows_are_told_with_their_numbers_and_their_lim
 
 
 def test_the_table_is_rebuilt_to_the_printed_digit():
-    (contrast,) = contrasts(board(THREE | {"full": single(80.0, 82.0)}, SOFT))
+    (contrast,) = contrasts(board(THREE | {"full-dataset": single(80.0, 82.0)}, SOFT))
     headers, hard, soft = table_rows(contrast_section(contrast))
     assert headers == [
         "Regime", "Rows", "Spread, points", "Seed sd", "Spread, sigmas", "by chance", "Beat Random", "tau-b with HL", "95%",
         "Gap to full", "Share of full",
     ]  # fmt: skip
-    assert hard == ["HL", "3", "30.00", "1.00", "30.00", "0.98", "1 of 2 (50.0%)", "-", "-", "53.33", "34.2%"]
-    assert soft == ["SL", "3", "0.50", "1.00", "0.50", "0.98", "0 of 2 (0.0%)", "0.33 (p=1.000, exact)", "n/a", "-", "-"]
+    assert hard == ["HL", "3", "30.00", "1.00 (10 df)", "30.00", "0.86", "1 of 2 (50.0%)", "-", "-", "53.33", "34.2%"]
+    assert soft == ["SL", "3", "0.50", "1.00 (10 df)", "0.50", "0.86", "0 of 2 (0.0%)", "0.33 (p=1.000, exact)", "n/a", "-", "-"]
 
 
 @settings(deadline=None, max_examples=60)
@@ -56,6 +57,8 @@ def test_every_number_of_the_sentences_stands_in_the_table(hard, soft):
         text = re.sub(r"\(p [0-9.]+ at best\)", "", text)  # follows from the number of rows
         cells = " ".join(cell for row in table_rows(contrast_section(contrast)) for cell in row)
         assert text.count(". ") <= 2
+        rough = re.search(r"few degrees of freedom \((.*?)\)", text)
+        assert all(f"({freedom} df)" in cells for freedom in re.findall(r"\d+", rough[1] if rough else ""))
         assert [number for number in re.findall(r"-?\d+\.\d+|\d+ of \d+", text) if number not in cells] == []
 
 
@@ -71,12 +74,33 @@ def test_no_row_in_common_is_said():
 
 
 def test_sigmas_that_are_not_defined_are_not_numbers():
-    lone = {slug: single(60.0 + place) for place, slug in enumerate(THREE)}
+    lone = {slug: ((60.0 + place,),) * (3 if slug == "random" else 1) for place, slug in enumerate(THREE)}
     text = said(THREE, lone)
-    assert "30.00 under HL; equal ones would be about 0.98 apart" in text
+    assert "30.00 under HL; equal ones would be about 0.86 apart" in text
     assert "under SL that is not defined, for want of a spread between students of the same set." in text
     assert "(not testable: 2 under SL)" in text
     assert "a number of seed sigmas apart that is not defined" in said(lone, lone)
+
+
+def test_sigmas_from_few_students_are_called_rough():
+    few = {"random": ((30.0, 31.0), (31.0, 32.0), (30.0,)), "herding": single(40.0, 41.0, 42.0), "worse": single(10.0, 11.0)}
+    assert "students; these are rough figures, for the seed sd has few degrees of freedom (5 under HL)." in said(few, THREE)
+    assert "rough" not in said(THREE, SOFT)
+
+
+def test_the_limits_of_the_figure_called_rough_are_those_of_the_chi_square_interval():
+    few, enough = ([(df / chi2.ppf(q, df)) ** 0.5 for q in (0.975, 0.025)] for df in (FEW - 1, FEW))
+    assert few[0] < 0.7 <= round(enough[0], 1)
+    assert few[1] > 1.8 >= enough[1]
+
+
+def test_a_tau_is_told_with_its_interval_where_there_is_one():
+    hard = {f"m{place}": single(30.0 + 5 * place, 31.0 + 5 * place) for place in range(9)}
+    soft = {f"m{place}": single(60.0 + mean, 61.0 + mean) for place, mean in enumerate((2, 0, 3, 1, 4, 8, 6, 7, 5))}
+    (contrast,) = contrasts(board(hard, soft))
+    (interval,) = [row[8] for row in table_rows(contrast_section(contrast)) if row[0] == "SL"]
+    assert re.fullmatch(r"-?\d\.\d\d to \d\.\d\d", interval)
+    assert f"a tau-b with that under HL of 0.56 (95% {interval}) under SL;" in sentences(contrast)
 
 
 def test_a_regime_with_equal_means_has_no_order():

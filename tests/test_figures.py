@@ -8,10 +8,11 @@ import xml.etree.ElementTree as ElementTree
 
 import matplotlib
 import pytest
-from regime_rows import board, single
-from small_checkout import check, checkout, fill, fill_regimes, publish, rebuild
+from matplotlib.axes import Axes
+from regime_rows import board, fill_regimes, single
+from small_checkout import check, checkout, fill, measure, protocol_id, publish, rebuild, submit
 
-from harness.scoring.figures import board_figures
+from harness.scoring.figures import board_figures, row_label
 
 THREE = {"random": single(30.0, 31.0, 32.0), "herding": single(40.0, 41.0, 42.0), "lone": single(50.0)}
 NAMES = ["figures/digits-resnet18-ipc1-regimes.svg", "figures/digits-resnet18-ipc1-ranks.svg"]
@@ -35,7 +36,7 @@ def test_figures_need_two_regimes_with_results_and_ranks_need_hl_and_two_shared_
 @pytest.mark.parametrize("many", [1, 12, 60])
 def test_any_number_of_rows_ties_and_a_full_dataset_can_be_drawn(many):
     rows = {f"m{place}": single(30.0 + place % 5, 31.0 + place % 5) for place in range(many)}
-    for figure in board_figures(board(rows | {"full": single(80.0)}, rows, rows)):
+    for figure in board_figures(board(rows | {"full-dataset": single(80.0)}, rows, rows)):
         root = ElementTree.fromstring(figure.svg)
         assert root.tag.endswith("svg")
 
@@ -92,14 +93,37 @@ def test_check_names_figures_that_differ_are_missing_or_belong_to_no_record(root
     (folder / "own.svg").write_text("<svg/>")
     accuracy.write_text(accuracy.read_text().replace("#0072b2", "#000000"))
     ranks.unlink()
+    otherwise = "the right numbers, drawn otherwise: edited, or by another matplotlib than constraints.txt names"
     assert check(root) == [
-        f"leaderboards/{NAMES[0]}: another figure",
+        f"leaderboards/{NAMES[0]}: {otherwise}",
         f"leaderboards/{NAMES[1]}: missing",
         "leaderboards/figures/old.svg: extra, no record belongs to it",
     ]
     publish(root)
     assert check(root) == []
     assert sorted(path.name for path in folder.iterdir()) == sorted([accuracy.name, ranks.name, "own.svg"])
+
+
+def test_check_tells_figures_of_stale_numbers_from_other_drawings(root):
+    fill_regimes(root, random=(30, 60, 70), herding=(41, 63, 70.5))
+    publish(root)
+    measure(root, submit(root, "late", "late"), (50.0, 51.0, 52.0), protocol=protocol_id("sl"))
+    stale = [line for line in check(root) if ".svg" in line]
+    assert stale == [f"leaderboards/{name}: drawn from other numbers than the records give" for name in NAMES]
+
+
+def test_markers_at_0_and_100_percent_are_not_cut(monkeypatch):
+    limits = []
+    monkeypatch.setattr(Axes, "legend", lambda axes, *_, **__: limits.append(axes.get_ylim()))
+    board_figures(board({"random": single(0.0)}, {"random": single(100.0)}))
+    assert [low < 0 and high > 100 for low, high in limits] == [True]
+
+
+def test_long_names_are_shown_whole_on_several_lines():
+    slug = "a-slug-of-sixty-four-letters-is-shown-whole-and-does-not-squeeze"
+    words = row_label(slug)
+    assert words.replace("\n", "") == slug
+    assert max(map(len, words.split("\n"))) <= 32
 
 
 def test_boards_of_one_regime_never_import_matplotlib(root):

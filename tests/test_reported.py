@@ -7,8 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from regime_rows import row, single
-from small_checkout import check, checkout, fill, fill_regimes, publish, rebuild, table_rows
+from regime_rows import fill_regimes, row, single
+from small_checkout import check, checkout, fill, publish, rebuild, table_rows
 
 from harness.scoring.reported import COLUMNS, ReportedError, read_reported, reproductions
 from harness.scoring.tables import build_tables
@@ -72,12 +72,26 @@ def test_figures_are_copied_digit_for_digit_into_the_right_column():
         ("Table 3", "CAD-Prune", 100, "Below EL2N-Best"),
         ("Table 10", "CAD-Prune", 10, "Below DUAL"),
         ("Table 2", "Random Real", 10, "DC-BENCH"),
+        ("Table 8", "DC", 50, "prints 4.42"),
+        ("Table 14", "CAD-Prune (compute-aware run)", 100, "Below EL2N-Best"),
         ("Table 1", "Full Dataset", 10, "HL assumed"),
     ],
 )
 def test_known_inconsistencies_of_the_paper_are_noted(table, method, ipc, note):
     hard = [one for one in read_reported(SHIPPED) if (one.table, one.method, one.ipc, one.regime) == (table, method, ipc, "hl")]
     assert [note in one.note for one in hard] == [True]
+
+
+def test_what_is_said_to_equal_the_dc_bench_leaderboard_does():
+    shipped = read_reported(SHIPPED)
+    names = {"Random Real": "Random", "K-centers": "K-Center"}
+    leaderboard = {
+        (one.dataset, one.student, one.ipc, one.method): one.mean for one in shipped if one.table == "Test Accuracy(Best)"
+    }
+    said = [one for one in shipped if one.note.startswith("The mean equals the DC-BENCH leaderboard's")]
+    assert len(said) == 10 + 10 + 6
+    for one in said:
+        assert leaderboard[one.dataset, one.student, one.ipc, names.get(one.method, one.method)] == one.mean
 
 
 @pytest.mark.parametrize(
@@ -177,8 +191,8 @@ def test_published_stands_against_reproduced_where_both_exist(root):
     ]  # fmt: skip
     source = "arXiv 2604.18811, Table 1"
     assert rows == [
-        ["random", "resnet18", "HL (v1)", "1", "31.5 ± 0.40", source, "31.00 ± 2.48 (1 draw x 3 seeds)", "-0.50", "yes", "yes"],
-        ["random", "resnet18", "SL (v1)", "1", "57.40 ± 0.40", source, "60.00 ± 2.48 (1 draw x 3 seeds)", "+2.60", "no", "no"],
+        ["random", "resnet18", "HL (v1)", "1", "31.5 ± 0.40", source, "31.00 ± 2.48 (3 draws x 3 seeds)", "-0.50", "yes", "yes"],
+        ["random", "resnet18", "SL (v1)", "1", "57.40 ± 0.40", source, "60.00 ± 2.48 (3 draws x 3 seeds)", "+2.60", "no", "no"],
         ["herding", "resnet18", "HL (v1)", "1", "43.49", source, "41.00 ± 2.48 (1 draw x 3 seeds)", "-2.49", "no", "no"],
     ]
     verdict = "3 published figures with a measured row of ours: 1 inside our 95% interval, 2 outside, 0 without an interval"
@@ -211,8 +225,9 @@ def test_names_of_the_literature_map_to_methods_and_kinds_must_agree(tmp_path):
     assert [one.our_method for one in read_reported(tmp_path)] == ["random", "random", "el2n-best", "full-dataset"]
     impostor = row("impostor", single(31.0, 32.0), "hl", kind="distilled", method="random")
     assert reproductions(read_reported(tmp_path), build_tables([impostor])) == []
-    full = row("full", single(31.0, 32.0), "hl")
+    full, bold = row("full-dataset", single(31.0, 32.0), "hl"), row("bold", single(31.0), "hl", method="full-dataset")
     assert [one.reported.method for one in reproductions(read_reported(tmp_path), build_tables([full]))] == ["Full Dataset"]
+    assert reproductions(read_reported(tmp_path), build_tables([bold])) == []
 
 
 def test_hostile_words_in_a_reported_file_stay_words(root):

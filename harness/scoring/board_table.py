@@ -1,34 +1,53 @@
-"""One board as a Markdown table, a column for every regime that has rows, and the notes below it."""
+"""One board as Markdown tables, a column for every regime that has rows, and the notes below them.
+
+A board of one regime is one table. With several regimes there are two, so that each can be read: who is where and by how much,
+and below it the same rows again with their shares of the full dataset, top-5 and deviations.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePosixPath
 
 from harness.scoring import cells
 from harness.scoring.cells import NOTHING, REGIME_NAMES, listed
 from harness.scoring.markdown import escape, file_link, table, web_link
 from harness.scoring.places import Places
 from harness.scoring.side_by_side import Board, BoardRow
-from harness.scoring.stats import minimum_detectable_difference, replicates
+from harness.scoring.stats import minimum_detectable_difference
 from harness.scoring.tables import RankedRow, Table
+from harness.submissions import SetSource, Submission
+
+Column = tuple[str, list[str]]  # header, one cell per row of the board
 
 
 def board_table(board: Board, places: Places) -> str:
-    """Rank, top-5 and deviations are those of the main table (HL); accuracy, gap to Random and share of full of every regime."""
-    main = board.main.regime
-    headers = ["Rank", "Submission", "Kind", "Method", *(f"{REGIME_NAMES[regime]} top-1" for regime in board.regimes)]
-    headers += [_header(board, main, name) for name in ("Top-5", "Draw sd", "Seed sd")]
-    headers += [_header(board, regime, "Gap to Random") for regime in board.regimes]
-    headers += [_header(board, one.regime, "Share of full") for one in _with_full(board)]
-    return table([*headers, "Links"], [_cells(row, board, places) for row in board.rows])
+    """Rank and gap to the best coreset are those of the main table (HL), everything else is of every regime."""
+    links = ("Links", [_links(row, board, places) for row in board.rows])
+    accuracies = [_accuracies(board, one) for one in board.tables]
+    gaps = [_gaps(board, one) for one in board.tables] + _gaps_to_best_coreset(board)
+    if len(board.tables) == 1:
+        return _table([*_who(board, places), *accuracies, *_details(board), *gaps, *_shares(board), links])
+    slugs = ("Submission", [row.submission.slug for row in board.rows])
+    return "\n\n".join(
+        [
+            _table([*_who(board, places), *accuracies, *gaps, links]),
+            f"{'Share of the full dataset, top-5' if _shares(board) else 'Top-5'} and deviations of the same rows:",
+            _table([slugs, *_shares(board), *_details(board)]),
+        ]
+    )
 
 
 def board_notes(board: Board, places: Places) -> str:
     """Protocol and hash of every column, what the table can find, what is missing from it."""
-    rows = [(one, ranked.row) for one in board.tables for ranked in (*one.rows, *one.full_rows)]
+    rows = [(one, ranked.row) for one in board.tables for ranked in one.all_rows]
     notes = [f"{_of(board, one)}{_protocol(one, places)}" for one in board.tables]
     splits = sorted(set().union(*(row.test_fingerprints for _, row in rows)))
     if len(splits) > 1:
         notes.append(f"**{len(splits)} different copies of the test split were used: these rows cannot be compared.**")
     notes += [f"{_of(board, one)}{_detectable(one)}" for one in board.tables]
+    if board.main.best_coreset:
+        notes.append(f"{_of(board, board.main)}{_best_coreset(board.main)}")
     short = [
         f"{_of(board, one)}{row.submission.slug} ({len(row.records)} of {row.planned} runs)"
         for one, row in rows
@@ -40,61 +59,114 @@ def board_notes(board: Board, places: Places) -> str:
     return "\n".join(f"- {note}" for note in notes)
 
 
-def _header(board: Board, regime: str, name: str) -> str:
+def _table(columns: list[Column]) -> str:
+    return table([header for header, _ in columns], list(zip(*(of_column for _, of_column in columns), strict=True)))
+
+
+def _header(board: Board, one: Table, name: str) -> str:
     """`Seed sd` for a board of one regime, `HL seed sd` for one of several."""
-    return name if len(board.tables) == 1 else f"{REGIME_NAMES[regime]} {name[0].lower()}{name[1:]}"
+    return name if len(board.tables) == 1 else f"{REGIME_NAMES[one.regime]} {name[0].lower()}{name[1:]}"
 
 
 def _of(board: Board, one: Table) -> str:
     return "" if len(board.tables) == 1 else f"{REGIME_NAMES[one.regime]}: "
 
 
-def _with_full(board: Board) -> list[Table]:
-    return [one for one in board.tables if one.full]
+def _measured(board: Board, one: Table) -> list[RankedRow | None]:
+    """What each row of the board has under the regime of one of its tables."""
+    return [row.by_regime.get(one.regime) for row in board.rows]
 
 
-def _cells(row: BoardRow, board: Board, places: Places) -> list[str]:
-    submission, measured = row.submission, row.by_regime
-    hard, main = measured.get("hl"), measured.get(board.main.regime)
+def _who(board: Board, places: Places) -> list[Column]:
+    hard = [row.by_regime.get("hl") for row in board.rows]
+    submissions = [row.submission for row in board.rows]
     return [
-        cells.rank(hard.rank if hard else None),
-        f"{file_link(submission.title, places.project(submission.relative_path))} ({submission.slug})",
-        submission.kind,
-        escape(submission.method),
-        *(cells.accuracy(measured[regime]) if regime in measured else NOTHING for regime in board.regimes),
-        cells.interval(main.top5 if main else None),
-        cells.number(main.draw_sd if main else None),
-        cells.number(main.seed_sd if main else None),
-        *(_gap(measured.get(one.regime), one) for one in board.tables),
-        *(_share(measured.get(one.regime), one) for one in _with_full(board)),
-        _links(row, board, places),
+        ("Rank", [cells.rank(ranked.rank if ranked else None) for ranked in hard]),
+        ("Submission", [f"{file_link(one.title, places.project(one.relative_path))} ({one.slug})" for one in submissions]),
+        ("Kind", [one.kind for one in submissions]),
+        ("Method", [escape(one.method) for one in submissions]),
     ]
 
 
-def _gap(ranked: RankedRow | None, one: Table) -> str:
-    if ranked is None:
-        return NOTHING
-    return "is Random" if ranked is one.baseline else cells.gap(ranked.gap)
+def _accuracies(board: Board, one: Table) -> Column:
+    found = [cells.accuracy(ranked) if ranked else NOTHING for ranked in _measured(board, one)]
+    return f"{REGIME_NAMES[one.regime]} top-1", found
 
 
-def _share(ranked: RankedRow | None, one: Table) -> str:
-    if ranked is None:
-        return NOTHING
-    return "is full dataset" if ranked in one.full_rows else cells.share(one.share_of_full(ranked))
+def _details(board: Board) -> list[Column]:
+    def of_tables(name: str, cell: Callable[[RankedRow], str]) -> list[Column]:
+        return [
+            (_header(board, one, name), [cell(ranked) if ranked else NOTHING for ranked in _measured(board, one)])
+            for one in board.tables
+        ]
+
+    return [
+        *of_tables("Top-5", lambda ranked: cells.interval(ranked.top5)),
+        *of_tables("Draw sd", lambda ranked: cells.number(ranked.draw_sd)),
+        *of_tables("Seed sd", lambda ranked: cells.number(ranked.seed_sd)),
+    ]
+
+
+def _gaps(board: Board, one: Table) -> Column:
+    def cell(ranked: RankedRow | None) -> str:
+        if ranked is None:
+            return NOTHING
+        return "is Random" if ranked is one.baseline else cells.gap(ranked.gap)
+
+    return _header(board, one, "Gap to Random"), [cell(ranked) for ranked in _measured(board, one)]
+
+
+def _gaps_to_best_coreset(board: Board) -> list[Column]:
+    main = board.main
+    if main.best_coreset is None:
+        return []
+
+    def cell(ranked: RankedRow | None) -> str:
+        if ranked is None:
+            return NOTHING
+        return "is best coreset" if ranked is main.best_coreset else cells.gap(ranked.gap_to_coreset)
+
+    return [(_header(board, main, "Gap to best coreset"), [cell(ranked) for ranked in _measured(board, main)])]
+
+
+def _shares(board: Board) -> list[Column]:
+    def cell(ranked: RankedRow | None, one: Table) -> str:
+        if ranked is None:
+            return NOTHING
+        return "is full dataset" if ranked is one.full_row else cells.share(one.share_of_full(ranked))
+
+    return [
+        (_header(board, one, "Share of full"), [cell(ranked, one) for ranked in _measured(board, one)])
+        for one in board.tables
+        if one.full
+    ]
 
 
 def _links(row: BoardRow, board: Board, places: Places) -> str:
     submission = row.submission
     named = [("paper", submission.paper), ("code", submission.code)]
-    links = [web_link(text, url) for text, url in named if url is not None]
-    sources = list(dict.fromkeys((source.repo, source.revision, source.path) for source in submission.sets))
-    for position, (repo, revision, path) in enumerate(sources, start=1):
-        text = "data" if len(sources) == 1 else f"data {position}"
-        on_hub = f"https://huggingface.co/datasets/{repo}/tree/{revision}"
-        links.append(web_link(text, on_hub) if repo else file_link(text, places.project(str(path))))
-    for regime, ranked in row.by_regime.items():
-        links.append(file_link(_header(board, regime, "records"), places.records(ranked.row)))
-    return " ".join(links)
+    links = [web_link(text, url) for text, url in named if url is not None] + _data_links(submission, places)
+    if len(board.tables) == 1:
+        return " ".join([*links, *(file_link("records", places.records(ranked.row)) for ranked in row.by_regime.values())])
+    records = [file_link(REGIME_NAMES[regime], places.records(ranked.row)) for regime, ranked in row.by_regime.items()]
+    return " ".join([*links, "records:", *records])
+
+
+def _data_links(submission: Submission, places: Places) -> list[str]:
+    """One for every Hub commit that holds draws, file of this project, or folder of several; none for the full dataset."""
+    targets = list(dict.fromkeys(_data(source, submission.draws > 1, places) for source in submission.sets))
+    names = ["data"] if len(targets) == 1 else [f"data {position}" for position in range(1, len(targets) + 1)]
+    return [
+        web_link(name, target) if target.startswith("https://") else file_link(name, target)
+        for name, target in zip(names, targets, strict=True)
+    ]
+
+
+def _data(source: SetSource, one_of_several: bool, places: Places) -> str:
+    if source.on_hub:
+        return f"https://huggingface.co/datasets/{source.repo}/tree/{source.revision}"
+    path = PurePosixPath(source.path)
+    return places.project(str(path.parent if one_of_several else path))
 
 
 def _protocol(one: Table, places: Places) -> str:
@@ -106,10 +178,22 @@ def _protocol(one: Table, places: Places) -> str:
 def _detectable(one: Table) -> str:
     if one.baseline is None:
         return "No Random row has a result here, so there is no gap to show."
-    difference = minimum_detectable_difference(replicates(one.baseline.row.top1))
+    random = one.baseline.row
+    if len(random.top1) < 2:
+        return "There is one draw of Random, and one random set is not Random: nothing is tested against it."
+    difference = minimum_detectable_difference(random.sample)
     if difference is None:
         return "The Random row has no spread to say how large a difference this table could find."
     return (
         "Smallest difference to Random that this table can be expected to find (80% power, one test, as many values and the same "
         f"spread as Random): about {cells.number(difference)} points."
+    )
+
+
+def _best_coreset(one: Table) -> str:
+    """The highest of several means is too high on average."""
+    coresets = sum(ranked.row.submission.kind == "coreset" and ranked.top1 is not None for ranked in one.rows)
+    return (
+        f"Best coreset: {one.best_coreset.row.submission.slug}, the highest mean of {coresets} coresets; as such it is an "
+        "optimistic estimate, and the gaps to it lean towards the coreset."
     )

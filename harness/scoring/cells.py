@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.scoring.gaps import Gap
 from harness.scoring.rows import Row
 from harness.scoring.stats import Estimate
-from harness.scoring.tables import Gap, RankedRow
+from harness.scoring.tables import RankedRow
 
 NOTHING = "-"
 REGIME_NAMES = {"hl": "HL", "sl": "SL", "sl-kd": "SL+KD"}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.scoring.board import build_boards, generated_files
+from harness.scoring.figures import numbers_of
+from harness.scoring.markdown import visible
 
 Rows = dict[tuple[str, str], dict[str, str]]
 
 FIRST_LINK = re.compile(r"\]\(([^)]*)\)")
 SUBMISSION_LINK = re.compile(r"submissions/([a-z0-9-]+)/[a-z0-9-]+-(ipc[0-9]+)\.yaml$")
+EXCERPT = 80  # characters shown of a line that differs
 
 
 def check_boards(root: Path, results: Path, out: Path) -> list[str]:
@@ -27,9 +31,17 @@ def check_boards(root: Path, results: Path, out: Path) -> list[str]:
             differences.append(f"{place}: missing")
         elif path.read_bytes() != text.encode():
             committed = path.read_bytes().decode("utf-8", errors="replace")
-            differences += compare_pages(place, committed, text) if path.suffix == ".md" else [f"{place}: another figure"]
+            compare = compare_pages if path.suffix == ".md" else compare_figures
+            differences += compare(place, committed, text)
     extra = [name for path in generated_files(out) if (name := path.relative_to(out).as_posix()) not in files]
     return differences + [f"{(shown / name).as_posix()}: extra, no record belongs to it" for name in extra]
+
+
+def compare_figures(place: str, committed: str, built: str) -> list[str]:
+    """Stale numbers, or the same numbers in another drawing."""
+    if numbers_of(committed) != numbers_of(built):
+        return [f"{place}: drawn from other numbers than the records give"]
+    return [f"{place}: the right numbers, drawn otherwise: edited, or by another matplotlib than constraints.txt names"]
 
 
 def compare_pages(place: str, committed: str, built: str) -> list[str]:
@@ -49,7 +61,7 @@ def compare_pages(place: str, committed: str, built: str) -> list[str]:
                 f"{row}: {column}: {old.get(column, 'nothing')} committed, {new.get(column, 'nothing')} from records"
                 for column in changed
             ]
-    return differences or [f"{place}: rows agree, text differs, first in line {_first_difference(committed, built)}"]
+    return differences or [f"{place}: rows agree, text differs, first in {_first_difference(committed, built)}"]
 
 
 def _rows(page: str) -> Rows:
@@ -66,7 +78,7 @@ def _rows(page: str) -> Rows:
             heading = line.lstrip("# ") if line.startswith("#") else heading
         elif not headers:
             headers = cells
-        elif set(line) > set("|- "):
+        elif not set(line) <= set("|- "):
             link = FIRST_LINK.search(line)
             key = link[1] if link else cells[0]
             again = sum(named == heading and other.split(" (")[0] == key for named, other in found)
@@ -79,7 +91,21 @@ def _row_name(key: str) -> str:
     return f"{named[1]} {named[2]}" if named else key
 
 
-def _first_difference(committed: str, built: str) -> int:
-    """1-based line number."""
-    pairs = list(zip(committed.split("\n"), built.split("\n"), strict=False))
-    return next((number for number, (old, new) in enumerate(pairs, start=1) if old != new), len(pairs) + 1)
+def _first_difference(committed: str, built: str) -> str:
+    """`line 11: "... than Random are 2 of 2 under HL" committed, "... than Random are 1 of 2 under HL" from records`."""
+    old, new = committed.split("\n"), built.split("\n")
+    line = _shared(old, new)
+    before, after = ("".join(lines[line : line + 1]) for lines in (old, new))
+    start = before.rfind(" ", 0, max(0, _shared(before, after) - EXCERPT // 2)) + 1  # of a word that both lines have
+    return f"line {line + 1}: {_excerpt(before, start)} committed, {_excerpt(after, start)} from records"
+
+
+def _shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """Length of what both start with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, pair in pairs if pair[0] != pair[1]), min(len(one), len(other)))
+
+
+def _excerpt(line: str, start: int) -> str:
+    words = visible(line[start : start + EXCERPT])
+    return f'"{"... " if start else ""}{words}{" ..." if line[start + EXCERPT :] else ""}"' if words else "nothing"

@@ -22,14 +22,16 @@ class RegimeContrast:
     """One regime over the rows of a contrast; what is not defined for them is None.
 
     `spread`: highest minus lowest row mean, in points (two rows or more). `seed_sd`: deviation between students of the same set,
-    pooled over the rows. `sigmas`: their quotient. `by_chance`: the `sigmas` to be expected of equal rows. `better` of `compared`
-    rows beat Random significantly, `untested` of them cannot be tested; None without Random. `agreement`: of the order with HL's;
-    None for HL. `gap_to_full`, in points, and `share_of_full` are means over the rows; None without a full-dataset result.
+    pooled over the rows, on `freedom` degrees of freedom. `sigmas`: spread over seed sd. `by_chance`: the `sigmas` to be expected
+    of equal rows. `better` of `compared` rows beat Random significantly, `untested` of them cannot be tested; None without
+    Random. `agreement`: of the order with HL's; None for HL. `gap_to_full`, in points, and `share_of_full` are means over the
+    rows; None without a full-dataset result.
     """
 
     regime: str
     spread: float | None
     seed_sd: float | None
+    freedom: int
     sigmas: float | None
     by_chance: float | None
     better: int | None
@@ -78,17 +80,18 @@ def _contrast(slugs: tuple[str, ...], tables: list[Table], results: dict[str, di
 
 def _regime(table: Table, rows: list[RankedRow], hard: list[float]) -> RegimeContrast:
     means = _means(rows)
-    draws = [ranked.row.top1 for ranked in rows]
+    draws = [seeds for ranked in rows for seeds in ranked.row.top1]
     spread = max(means) - min(means) if len(means) > 1 else None
-    seed_sd = stats.seed_sd([seeds for of_row in draws for seeds in of_row])
+    seed_sd = stats.seed_sd(draws)
     gaps = [ranked.gap for ranked in rows if ranked.gap is not None] if table.baseline else None
     shares = [share for ranked in rows if (share := table.share_of_full(ranked)) is not None]
     return RegimeContrast(
         regime=table.regime,
         spread=spread,
         seed_sd=seed_sd,
+        freedom=stats.seed_freedom(draws),
         sigmas=spread / seed_sd if spread is not None and seed_sd else None,
-        by_chance=stats.range_by_chance(draws),
+        by_chance=stats.range_by_chance([ranked.row.top1 for ranked in rows]),
         better=None if gaps is None else sum(gap.significant and gap.points > 0 for gap in gaps),
         compared=None if gaps is None else len(gaps),
         untested=None if gaps is None else sum(gap.p is None for gap in gaps),

@@ -10,12 +10,16 @@ from harness.scoring.contrast import Contrast, RegimeContrast
 from harness.scoring.markdown import table
 from harness.scoring.stats import ALPHA
 
+FEW = 10  # degrees of freedom: with 9 the 95% interval of a deviation is 0.69 to 1.83 of its estimate (chi-square)
+
 MEANING = f"""\
 ## What the contrast means
 
 - Every line of a contrast is about the same submissions, with the same student and IPC. The full-dataset row is none of them.
 - *Spread* is the highest minus the lowest row mean. Divided by *seed sd*, the deviation between students of the same set, pooled
-  over the rows, it says how many sigmas the best and the worst are apart: how well a regime tells sets apart.
+  over the rows, it says how many sigmas the best and the worst are apart: how well a regime tells sets apart. `df` are the
+  degrees of freedom of the seed sd: the students beyond the first of each draw. With fewer than {FEW} it is rough: its 95%
+  interval is then wider than 0.7 to 1.8 times the value shown, and the sigmas are as rough.
 - *By chance* is the spread in sigmas that as many equal submissions would show on average, by the luck of their students alone.
   Where rows have several draws, the luck of draws comes on top of it. A spread near this number tells nothing apart.
 - *Beat Random* counts rows significantly better than Random (Welch, Holm inside the regime's table, 5%). Rows that are not may
@@ -63,7 +67,7 @@ def _cells(one: RegimeContrast, rows: int) -> list[str]:
         REGIME_NAMES[one.regime],
         str(rows),
         number(one.spread),
-        number(one.seed_sd),
+        _seed_sd(one),
         number(one.sigmas),
         number(one.by_chance),
         NOTHING if one.better is None else _better(one),
@@ -74,6 +78,11 @@ def _cells(one: RegimeContrast, rows: int) -> list[str]:
 
 def _full_cells(one: RegimeContrast) -> list[str]:
     return [number(one.gap_to_full), share(one.share_of_full)]
+
+
+def _seed_sd(one: RegimeContrast) -> str:
+    """`0.42 (8 df)`."""
+    return NOTHING if one.seed_sd is None else f"{number(one.seed_sd)} ({one.freedom} df)"
 
 
 def _better(one: RegimeContrast) -> str:
@@ -123,7 +132,12 @@ def _spread(contrast: Contrast) -> str:
     sentence = (
         f"{start} this many seed sigmas apart: {apart}; equal ones would be about {chance} apart by the luck of their students"
     )
-    return f"{sentence}; {undefined}." if unknown else f"{sentence}."
+    return f"{'; '.join([sentence, *_roughness([one for _, one in known]), *([undefined] if unknown else [])])}."
+
+
+def _roughness(known: list[RegimeContrast]) -> list[str]:
+    few = [f"{one.freedom} under {REGIME_NAMES[one.regime]}" for one in known if one.freedom < FEW]
+    return [f"these are rough figures, for the seed sd has few degrees of freedom ({joined(few)})"] if few else []
 
 
 def _random(contrast: Contrast) -> str:
@@ -140,10 +154,7 @@ def _order(contrast: Contrast) -> str:
     agreements = [(REGIME_NAMES[one.regime], one.agreement) for one in contrast.regimes if one.agreement is not None]
     if not agreements:
         return ""
-    parts = [
-        f"{number(one.tau)} under {name}" if one.tau is not None else f"not defined under {name}" for name, one in agreements
-    ]
-    start = f"The order of these rows has a tau-b with that under HL of {joined(parts)}"
+    start = f"The order of these rows has a tau-b with that under HL of {joined([_tau_under(*one) for one in agreements])}"
     smallest = 2 / math.factorial(len(contrast.slugs))
     if smallest >= ALPHA:
         return (
@@ -154,3 +165,11 @@ def _order(contrast: Contrast) -> str:
     verdicts = [f"alike beyond chance (5%) under {joined(same)}"] if same else []
     verdicts += [f"reversed beyond chance (5%) under {joined(reverse)}"] if reverse else []
     return f"{start}; {joined(verdicts) if verdicts else 'neither alike nor reversed beyond chance (5%)'}."
+
+
+def _tau_under(name: str, found: Agreement) -> str:
+    """`0.61 (95% 0.12 to 0.90) under SL`; the interval where there is one."""
+    if found.tau is None:
+        return f"not defined under {name}"
+    interval = f" (95% {_interval(found)})" if found.interval else ""
+    return f"{number(found.tau)}{interval} under {name}"

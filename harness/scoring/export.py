@@ -11,6 +11,7 @@ from typing import Any
 
 import tabulate
 
+from harness.scoring.gaps import Gap
 from harness.scoring.markdown import visible
 from harness.scoring.rows import read_rows
 from harness.scoring.tables import RankedRow, Table, build_tables
@@ -27,7 +28,7 @@ def board_json(root: Path, results: Path) -> str:
     entries = [
         {**_entry(table, ranked), "top1_by_draw": ranked.row.top1, "top5_by_draw": ranked.row.top5}
         for table in build_tables(rows)
-        for ranked in (*table.rows, *table.full_rows)
+        for ranked in table.all_rows
     ]
     return json.dumps({"rows": entries, "not_shown": [asdict(entry) for entry in not_shown]}, indent=1, ensure_ascii=False) + "\n"
 
@@ -52,13 +53,13 @@ def board_html(root: Path, results: Path) -> str:
 
 def _entries(root: Path, results: Path) -> list[dict[str, Any]]:
     tables = build_tables(read_rows(root, results)[0])
-    return [_entry(table, ranked) for table in tables for ranked in (*table.rows, *table.full_rows)]
+    return [_entry(table, ranked) for table in tables for ranked in table.all_rows]
 
 
 def _entry(table: Table, ranked: RankedRow) -> dict[str, Any]:
     """Accuracies in percent and gaps in points to four decimals, p to four significant digits; None where there is no number."""
     row, protocol = ranked.row, table.protocol
-    top1, top5, gap = ranked.top1, ranked.top5, ranked.gap
+    top1, top5, gap, to_coreset = ranked.top1, ranked.top5, ranked.gap, ranked.gap_to_coreset
     rank_best, rank_worst = ranked.rank or (None, None)
     return {
         "dataset": row.submission.dataset,
@@ -82,9 +83,12 @@ def _entry(table: Table, ranked: RankedRow) -> dict[str, Any]:
         "draw_sd": _rounded(ranked.draw_sd),
         "seed_sd": _rounded(ranked.seed_sd),
         "gap_to_random": _rounded(gap and gap.points),
-        "gap_p": gap and gap.p and float(f"{gap.p:.4g}"),
+        "gap_p": _p(gap),
         "is_random": ranked is table.baseline,
-        "is_full_dataset": ranked in table.full_rows,
+        "gap_to_best_coreset": _rounded(to_coreset and to_coreset.points),
+        "gap_to_best_coreset_p": _p(to_coreset),
+        "is_best_coreset": ranked is table.best_coreset,
+        "is_full_dataset": ranked is table.full_row,
         "share_of_full_dataset": _rounded(table.share_of_full(ranked)),
         "runs": len(row.records),
         "runs_planned": row.planned,
@@ -97,6 +101,10 @@ def _entry(table: Table, ranked: RankedRow) -> dict[str, Any]:
 
 def _columns(entries: list[dict[str, Any]]) -> list[str]:
     return list(entries[0]) if entries else []
+
+
+def _p(gap: Gap | None) -> float | None:
+    return None if gap is None or gap.p is None else float(f"{gap.p:.4g}")
 
 
 def _rounded(value: float | None) -> float | None:

@@ -8,7 +8,9 @@ matplotlib is imported only when a figure is drawn.
 from __future__ import annotations
 
 import io
+import re
 import statistics
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.stats import rankdata
 
+from harness import canonical
 from harness.scoring.cells import REGIME_NAMES, joined
 from harness.scoring.markdown import GENERATED
 from harness.scoring.side_by_side import Board
@@ -29,7 +32,10 @@ FOLDER = "figures"
 # The eight colours of Okabe and Ito, told apart by colour-blind readers, but for their yellow, which is faint on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5f4690")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-SIZE = (7.2, 4.0)  # inches
+SIZE = (7.2, 4.0)  # inches; higher with many rows, as the legend is
+ROW_HEIGHT = 0.17
+LABEL = 32  # letters of a row's name on one line of the legend
+NUMBERS = re.compile(r"<!-- numbers sha256 ([0-9a-f]{64}) -->")
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,12 @@ def board_figures(board: Board) -> list[Figure]:
     return figures
 
 
+def numbers_of(svg: str) -> str | None:
+    """The digest of the numbers that a figure says it was drawn from; None for an SVG without."""
+    found = NUMBERS.search(svg)
+    return found[1] if found else None
+
+
 def _accuracy_figure(board: Board, measured: Sequence[Table]) -> Figure:
     names = [REGIME_NAMES[table.regime] for table in measured]
 
@@ -62,19 +74,20 @@ def _accuracy_figure(board: Board, measured: Sequence[Table]) -> Figure:
         slugs = list(dict.fromkeys(slug for table in measured for slug in _results(table)))
         for (slug, style), place in zip(_styles(slugs).items(), _dodge(len(slugs)), strict=True):
             found = [(at, table_rows[slug]) for at, table_rows in enumerate(map(_results, measured)) if slug in table_rows]
-            _line(axes, [at + place for at, _ in found], [ranked for _, ranked in found], label=slug, **style)
+            _line(axes, [at + place for at, _ in found], [ranked for _, ranked in found], label=row_label(slug), **style)
         full = [(at, table.full.mean) for at, table in enumerate(measured) if table.full]
         if full:
-            axes.plot(*zip(*full, strict=True), color="black", linestyle="--", marker="_", label="full dataset")
+            axes.plot(*zip(*full, strict=True), color="black", linestyle="--", marker="_", markersize=14, label="full dataset")
         axes.set_xticks(range(len(names)), names)
         axes.set_xlim(-0.4, len(names) - 0.6)
         low, high = axes.get_ylim()
-        axes.set_ylim(max(low, 0), min(high, 100))
+        room = 0.03 * (high - low)  # for markers at 0 and 100, which would be cut
+        axes.set_ylim(max(low, -room), min(high, 100 + room))
         axes.set_ylabel("top-1 accuracy, % (mean and 95% interval)")
         axes.set_title(_title(board))
 
     alt = f"Top-1 accuracy of every row of {board.student} at IPC {board.ipc} under {joined(names)}, with 95% intervals."
-    return Figure(_name(board, "regimes"), board.name, alt, _svg(draw))
+    return Figure(_name(board, "regimes"), board.name, alt, _svg(draw, board))
 
 
 def _rank_figure(board: Board, hard: Table, soft: Table, shared: Sequence[str]) -> Figure:
@@ -86,7 +99,9 @@ def _rank_figure(board: Board, hard: Table, soft: Table, shared: Sequence[str]) 
         for slug, style in _styles(list(_results(hard))).items():
             if slug in shared:
                 (x, x_bars), (y, y_bars) = across[slug], up[slug]
-                axes.errorbar(x, y, xerr=x_bars, yerr=y_bars, label=slug, linestyle="none", elinewidth=1, alpha=0.9, **style)
+                axes.errorbar(
+                    x, y, xerr=x_bars, yerr=y_bars, label=row_label(slug), linestyle="none", elinewidth=1, alpha=0.9, **style
+                )
         axes.set_xlim(len(shared) + 0.5, 0.5)
         axes.set_ylim(len(shared) + 0.5, 0.5)
         axes.locator_params(integer=True)
@@ -97,7 +112,7 @@ def _rank_figure(board: Board, hard: Table, soft: Table, shared: Sequence[str]) 
     alt = (
         f"Rank under HL against rank under {soft_name} of the {len(shared)} rows of {board.student} at IPC {board.ipc} with both."
     )
-    return Figure(_name(board, "ranks"), board.name, alt, _svg(draw))
+    return Figure(_name(board, "ranks"), board.name, alt, _svg(draw, board))
 
 
 def _ranks(table: Table, slugs: Sequence[str]) -> dict[str, tuple[float, list[list[float]]]]:
@@ -133,6 +148,11 @@ def _dodge(rows: int) -> list[float]:
     return [0.0] if rows == 1 else [width * (position / (rows - 1) - 0.5) for position in range(rows)]
 
 
+def row_label(slug: str) -> str:
+    """Slugs of up to 64 letters, on lines that leave the axes their room."""
+    return "\n".join(textwrap.wrap(slug, LABEL))
+
+
 def _title(board: Board) -> str:
     return f"{board.dataset}, {board.student}, IPC {board.ipc}"
 
@@ -141,7 +161,14 @@ def _name(board: Board, what: str) -> str:
     return f"{FOLDER}/{board.dataset}-{board.student}-ipc{board.ipc}-{what}.svg"
 
 
-def _svg(draw: Any) -> str:
+def _numbers(board: Board) -> str:
+    """Digest of every accuracy of a board, by regime, row, draw and seed: what its figures are drawn from."""
+    return canonical.digest(
+        [[table.regime, [[ranked.row.submission.slug, ranked.row.top1] for ranked in table.all_rows]] for table in board.tables]
+    )
+
+
+def _svg(draw: Any, board: Board) -> str:
     """What `draw` puts on one pair of axes, with a legend beside it. Nothing of the user's settings, the date or the version."""
     import matplotlib
     from matplotlib.figure import Figure as Canvas
@@ -149,7 +176,8 @@ def _svg(draw: Any) -> str:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({"svg.hashsalt": "hlbench", "svg.fonttype": "path", "font.size": 9.0})
-        canvas = Canvas(figsize=SIZE)
+        width, height = SIZE
+        canvas = Canvas(figsize=(width, max(height, ROW_HEIGHT * len(board.rows))))
         axes = canvas.add_subplot()
         draw(axes)
         axes.grid(color="0.92")
@@ -160,4 +188,5 @@ def _svg(draw: Any) -> str:
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         canvas.savefig(text, format="svg", metadata=nothing, bbox_inches="tight", facecolor="white")
     declaration, rest = text.getvalue().split("\n", 1)
-    return "\n".join([declaration, GENERATED, *(line.rstrip() for line in rest.rstrip().split("\n"))]) + "\n"
+    numbers = f"<!-- numbers sha256 {_numbers(board)} -->"
+    return "\n".join([declaration, GENERATED, numbers, *(line.rstrip() for line in rest.rstrip().split("\n"))]) + "\n"

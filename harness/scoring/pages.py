@@ -23,6 +23,7 @@ from harness.scoring.side_by_side import REGIMES, Board
 from harness.scoring.tables import Table
 
 NOT_SHOWN = "Records not shown"
+COMPARED = "compared with Random under the same protocol and IPC (Welch's test, Holm-corrected within each table, 5%)"
 
 MEANING = """\
 ## What the numbers mean
@@ -35,6 +36,11 @@ MEANING = """\
   p-values are corrected (Holm) for the number of rows compared. `n.s.`: not significant at 5%, which does not mean equal.
   `not testable`: there is one draw of Random (one random set is not Random), a row has a single value, or neither row has any
   spread. A row of one draw speaks for that set, not for its method.
+- *Gap to best coreset*, of distilled rows, is the difference to the coreset with the highest mean, Random among them. The highest
+  of several means is an optimistic estimate, so these gaps lean towards the coreset; their p-values are corrected (Holm) for
+  every pair of a distilled row and a coreset of the table, whichever coreset comes out best.
+- *Share of full* is a row's accuracy as a share of what a student reaches that was trained on the whole training set for as many
+  images seen, under the same protocol. That yardstick has no rank and is in no test.
 - *Rank* is an interval, by accuracy under HL, from the same test on all pairs of the table, corrected together (Holm, 5%): from
   one plus the rows significantly better, to all but the rows significantly worse. Neighbours that are not told apart share ranks.
   The highest of several means is an optimistic estimate of that row.
@@ -117,25 +123,32 @@ def _page(parts: Sequence[str]) -> str:
 def _verdict(boards: Sequence[Board]) -> str:
     """How the rows fare against Random, in counts by regime: what the tests say and no more."""
     tables = [one for board in boards for one in board.tables]
-    regimes = [regime for regime in REGIMES if any(one.regime == regime for one in tables)]
-    if len(regimes) < 2:
-        return _counts(tables)
-    return " ".join(f"{REGIME_NAMES[regime]}: {_counts([one for one in tables if one.regime == regime])}" for regime in regimes)
+    by_regime = {regime: [one for one in tables if one.regime == regime] for regime in REGIMES}
+    measured = {regime: of_regime for regime, of_regime in by_regime.items() if of_regime}
+    if len(measured) < 2:
+        rows, compared, counts = _counts(tables)
+        if not compared:
+            return f"{plural(rows, 'row')}; none can be compared with Random under the same protocol and IPC yet."
+        return f"{plural(rows, 'row')}, of which {compared} {COMPARED}: {counts}."
+    parts = []
+    for regime, of_regime in measured.items():
+        rows, compared, counts = _counts(of_regime)
+        parts.append(f"{REGIME_NAMES[regime]} {compared} of {plural(rows, 'row')}{f': {counts}' if compared else ''}.")
+    return f"Rows {COMPARED}: {' '.join(parts)}"
 
 
-def _counts(tables: Sequence[Table]) -> str:
+def _counts(tables: Sequence[Table]) -> tuple[int, int, str]:
+    """Rows, rows compared with Random, and how those fare."""
     rows = [row for one in tables for row in one.rows]
     gaps = [row.gap for row in rows if row.gap is not None]
     better = sum(gap.significant and gap.points > 0 for gap in gaps)
     worse = sum(gap.significant and gap.points < 0 for gap in gaps)
     untested = sum(gap.p is None for gap in gaps)
-    if not gaps:
-        return f"{plural(len(rows), 'row')}; none can be compared with Random under the same protocol and IPC yet."
-    return (
-        f"{plural(len(rows), 'row')}, of which {len(gaps)} compared with Random under the same protocol and IPC (Welch's test, "
-        f"Holm-corrected within each table, 5%): {better} significantly better, {worse} significantly worse, "
-        f"{len(gaps) - better - worse - untested} not told apart, {untested} not testable."
+    counts = (
+        f"{better} significantly better, {worse} significantly worse, {len(gaps) - better - worse - untested} not told apart, "
+        f"{untested} not testable"
     )
+    return len(rows), len(gaps), counts
 
 
 def _index_row(board: Board) -> list[str]:

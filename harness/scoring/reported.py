@@ -14,7 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from harness.errors import HlbenchError
-from harness.scoring.tables import BASELINE, RankedRow, Table
+from harness.scoring.gaps import BASELINE
+from harness.scoring.tables import RankedRow, Table
 
 TOLERANCE = 1.0  # points within which a reproduction counts as calibrated (methods J, acceptance anchors)
 MAX_BYTES = 1 << 20
@@ -106,7 +107,7 @@ def reproductions(reported: Iterable[Reported], tables: Sequence[Table]) -> list
         Reproduction(entry, table, ranked, ranked.top1.mean - float(entry.mean))
         for entry in reported
         for table in tables
-        for ranked in (*table.rows, *table.full_rows)
+        for ranked in table.all_rows
         if ranked.top1 and _same(entry, table, ranked)
     ]
 
@@ -114,9 +115,8 @@ def reproductions(reported: Iterable[Reported], tables: Sequence[Table]) -> list
 def _same(entry: Reported, table: Table, ranked: RankedRow) -> bool:
     ours, protocol = ranked.row.submission, table.protocol
     where = (protocol.dataset.name, protocol.student_name, protocol.regime, table.ipc)
-    if where != (entry.dataset, entry.student, entry.regime, entry.ipc) or ours.method != entry.our_method:
-        return False
-    return entry.kind == "full" or ours.kind == entry.kind
+    reported = entry.dataset, entry.student, entry.regime, entry.ipc
+    return where == reported and (ours.method, ours.kind) == (entry.our_method, entry.kind)
 
 
 def _read_file(path: Path) -> list[Reported]:

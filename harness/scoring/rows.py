@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.protocols import Protocol, find_protocol, protocol_ids
 from harness.records import Record, read_records, record_path
+from harness.scoring import stats
 from harness.submissions import Submission, read_submission
 
 
@@ -20,7 +21,7 @@ from harness.submissions import Submission, read_submission
 class Row:
     """What was measured of one submission under one protocol; the protocol's id names dataset, student and regime.
 
-    `records` are sorted by draw, then seed. Accuracies are in percent.
+    `records` are sorted by draw, then seed. Accuracies are in percent. `sample` and `mean` need a result.
     """
 
     submission: Submission
@@ -37,13 +38,22 @@ class Row:
         """As `top1`, for the five most likely classes."""
         return self._by_draw("top5")
 
+    @property
+    def sample(self) -> tuple[float, ...]:
+        """The independent numbers that means, intervals, ranks and tests of `top1` work on: see `stats.replicates`."""
+        return stats.replicates(self.top1)
+
+    @property
+    def mean(self) -> float:
+        return stats.mean_t95(self.sample).mean
+
     def count(self, status: str) -> int:
         return sum(record.status == status for record in self.records)
 
     @property
     def planned(self) -> int:
         """Draws of the submission x seeds of the protocol: the records of a complete row."""
-        return len(self.submission.sets) * len(self.protocol.seeds)
+        return self.submission.draws * len(self.protocol.seeds)
 
     @property
     def test_fingerprints(self) -> set[str]:
@@ -112,7 +122,7 @@ def _why_not_shown(
         return "the protocol is for another dataset"
     if unit.seed not in protocol.seeds:
         return "the protocol does not list this seed"
-    if unit.draw not in range(len(submission.sets)):
+    if unit.draw not in range(submission.draws):
         return "the submission has no such draw"
     if path != record_path(results, submission, protocol, unit.draw, unit.seed):
         return "the record lies in another protocol's folder"

@@ -59,16 +59,15 @@ class Board:
 
     @property
     def ranked_rows(self) -> tuple[BoardRow, ...]:
-        """`rows` without those of the full dataset."""
-        yardsticks = {full.row.submission.slug for table in self.tables for full in table.full_rows}
-        return tuple(row for row in self.rows if row.submission.slug not in yardsticks)
+        """`rows` without that of the full dataset."""
+        return tuple(row for row in self.rows if row.submission.kind != "full")
 
     @property
     def rows(self) -> tuple[BoardRow, ...]:
-        """In the order of the HL table, then those only in the SL table, then in the SL+KD table; full-dataset rows last."""
+        """In the order of the HL table, then those only in the SL table, then in the SL+KD table; the full dataset last."""
         found: dict[str, dict[str, RankedRow]] = defaultdict(dict)
         ranked_rows = [(table.regime, ranked) for table in self.tables for ranked in table.rows]
-        yardsticks = [(table.regime, ranked) for table in self.tables for ranked in table.full_rows]
+        yardsticks = [(table.regime, table.full_row) for table in self.tables if table.full_row]
         for regime, ranked in [*ranked_rows, *yardsticks]:
             found[ranked.row.submission.slug][regime] = ranked
         return tuple(BoardRow(next(iter(measured.values())).row.submission, measured) for measured in found.values())

@@ -61,11 +61,16 @@ def draw_sd(draws: Sequence[Sample]) -> float | None:
 
 def seed_sd(draws: Sequence[Sample]) -> float | None:
     """Standard deviation between seeds of the same draw, pooled over draws; None when no draw has two seeds."""
-    repeated = [seeds for seeds in draws if len(seeds) > 1]
-    if not repeated:
+    freedom = seed_freedom(draws)
+    if not freedom:
         return None
-    squares = sum((len(seeds) - 1) * statistics.variance(seeds) for seeds in repeated)
-    return math.sqrt(squares / sum(len(seeds) - 1 for seeds in repeated))
+    squares = sum((len(seeds) - 1) * statistics.variance(seeds) for seeds in draws if len(seeds) > 1)
+    return math.sqrt(squares / freedom)
+
+
+def seed_freedom(draws: Sequence[Sample]) -> int:
+    """Degrees of freedom of `seed_sd`: the students beyond the first of each draw."""
+    return sum(len(seeds) - 1 for seeds in draws)
 
 
 def range_by_chance(rows: Sequence[Sequence[Sample]]) -> float | None:
