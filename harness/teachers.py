@@ -8,6 +8,8 @@ protocols name its weights by sha256, and another training is another teacher.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -54,6 +56,8 @@ class Weights(StrictModel):
     def _repo_at_a_commit(self):
         if (self.repo is None) != (self.revision is None):
             raise ValueError("weights on the Hub have both repo and revision; weights in the project have neither")
+        if self.repo is None and self.bytes > MOST_BYTES:
+            raise ValueError(f"weights in the project have at most {MOST_BYTES:,} bytes; larger ones lie on the Hub")
         return self
 
     @property
@@ -76,6 +80,22 @@ class Fingerprints(StrictModel):
     test: Sha256 | None
 
 
+class Made(StrictModel):
+    """On what the weights were trained. All of it but the time moves rounding, so that another machine gets another teacher.
+
+    `processor` names the CPU or the GPU; `seconds` are those of training, without the pauses between sittings; `code` is the
+    commit (`-dirty` where what decides had been changed since), several where training went on at a later one.
+    """
+
+    torch: str
+    device: str
+    processor: str
+    threads: Count
+    compiled: bool
+    seconds: Annotated[float, Field(ge=0)]
+    code: Annotated[tuple[Annotated[str, Field(pattern=r"^([0-9a-f]{40}(-dirty)?|unknown)$")], ...], Field(min_length=1)]
+
+
 class TeacherCard(StrictModel):
     """What a pinned teacher is. Sections named as in a protocol mean what they mean there; `student` is the teacher's network."""
 
@@ -92,6 +112,7 @@ class TeacherCard(StrictModel):
     weights: Weights
     accuracy: Accuracy
     fingerprints: Fingerprints
+    made: Made | None = None  # None: somebody else's weights, or trained before cards said it
 
 
 @dataclass(frozen=True)
@@ -134,17 +155,25 @@ def read_card(root: Path, teacher_id: str) -> TeacherCard:
 
 
 def summaries(root: Path) -> list[dict[str, str | float | None]]:
-    """One row per teacher of the checkout at `root`, for `hlbench teacher list`."""
+    """One row per teacher of the checkout at `root`, for `hlbench teacher list`; None where there are no weights yet."""
     rows = []
     for known in teacher_ids(root):
-        has_card = (root / "teachers" / known / CARD).is_file()
-        described = read_card(root, known) if has_card else read_recipe(root, known)
-        row = {"id": known, "network": described.student.architecture, "parameters": described.student.parameters}
-        if has_card:
-            card = described
-            row |= {"weights": card.weights.described, "sha256": card.weights.sha256[:12], "top1": card.accuracy.test_top1}
-        rows.append(row | {"state": card.accuracy.source if has_card else "recipe only: hlbench teacher train"})
+        card = read_card(root, known) if has_card(root, known) else None
+        student = (card or read_recipe(root, known)).student
+        rows.append({
+            "id": known,
+            "network": student.architecture,
+            "parameters": student.parameters,
+            "weights": card and card.weights.described,
+            "sha256": card and card.weights.sha256,
+            "top1": card and card.accuracy.test_top1,
+            "state": card.accuracy.source if card else "recipe only: hlbench teacher train",
+        })  # fmt: skip
     return rows
+
+
+def has_card(root: Path, teacher_id: str) -> bool:
+    return (root / "teachers" / teacher_id / CARD).is_file()
 
 
 def find_teacher(root: Path, protocol: Protocol) -> PinnedTeacher | None:
@@ -213,7 +242,21 @@ def read_weights(root: Path, card: TeacherCard) -> bytes:
 def write_card(folder: Path, card: TeacherCard) -> None:
     """`teacher.yaml` in `folder`."""
     text = yaml.safe_dump(card.model_dump(mode="json", by_alias=True, exclude_none=False), sort_keys=False, width=120)
-    (folder / CARD).write_text(text, encoding="utf-8")
+    write_in_one_step(folder / CARD, text.encode())
+
+
+def write_in_one_step(path: Path, data: bytes) -> None:
+    """A process that reads sees all of it, or what was there before; so does one that comes after a crash. Raises OSError."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def _restore(card: TeacherCard) -> str:

@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 import math
-import shutil
 import subprocess
 import sys
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import safetensors.torch
-import torch
-import torchvision
-import yaml
+from teacher_checkout import DIGITS, ROOT, alter_card, make_teacher_checkout
 
-from harness import cli, hub, plan
+from harness import plan
 from harness.canonical import sha256_hex
-from harness.datasets import Split, load_split
-from harness.errors import CheckFailed, EnvironmentProblem, ProtocolError, UsageError
+from harness.errors import EnvironmentProblem, ProtocolError, UsageError
 from harness.freeze import freeze, verify
 from harness.protocols import awaits_teacher, find_protocol, protocol_ids
-from harness.teachers import (
-    CARD,
-    RECIPE,
-    WEIGHTS,
-    PinnedTeacher,
-    find_teacher,
-    read_card,
-    read_recipe,
-    read_weights,
-    summaries,
-    teacher_ids,
-)
-from harness.training.engine import Engine
+from harness.teachers import RECIPE, WEIGHTS, find_teacher, read_card, read_recipe, teacher_ids
 from harness.training.schedule import learning_rate
 from harness.training.seeding import generator_for
 from harness.training.students import build_student
-from harness.training.teacher import build_teacher
-from harness.training.train_teacher import train_teacher
 from harness.training.trainer import make_optimizer
-from harness.training.verify_teacher import verify_teacher, verify_teachers
 
-ROOT = Path(__file__).resolve().parent.parent
-DIGITS = "digits/convnet-d3"
 SL = "digits/resnet18-sl/v1"
 PENDING = "cifar10/convnet-d3-sl/v1"
 SOFT = [known for known in protocol_ids(ROOT) if "-sl" in known]
@@ -53,32 +30,7 @@ SOFT = [known for known in protocol_ids(ROOT) if "-sl" in known]
 def root(tmp_path, monkeypatch):
     """A checkout with the shipped protocols, teachers and a submission, whose files a test may spoil."""
     monkeypatch.setenv("HLBENCH_CACHE", str(tmp_path / "cache"))
-    for name in ("protocols", "teachers"):
-        shutil.copytree(ROOT / name, tmp_path / "checkout" / name)
-    folder = tmp_path / "checkout" / "submissions" / "random"
-    shutil.copytree(ROOT / "submissions" / "random" / "digits-ipc1", folder / "digits-ipc1")
-    shutil.copy(ROOT / "submissions" / "random" / "digits-ipc1.yaml", folder)
-    return tmp_path / "checkout"
-
-
-def alter_card(root: Path, teacher_id: str, **sections) -> None:
-    path = root / "teachers" / teacher_id / CARD
-    card = yaml.safe_load(path.read_text())
-    for name, values in sections.items():
-        card[name] = {**card[name], **values} if isinstance(values, dict) else values
-    path.write_text(yaml.safe_dump(card))
-
-
-def small(teacher_id: str, epochs: int = 2):
-    """The recipe, shortened to what a test has time for."""
-    recipe = read_recipe(ROOT, teacher_id)
-    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"epochs": {1: epochs}})})
-
-
-def as_pictures_of(recipe, split: Split, count: int) -> Split:
-    """Real digits enlarged to the recipe's resolution, standing in for a slice of a dataset that has to be downloaded."""
-    enlarged = torch.nn.functional.interpolate(torch.from_numpy(split.images[:count]), size=recipe.input.resolution)
-    return replace(split, dataset=recipe.dataset.name, images=enlarged.numpy(), labels=split.labels[:count])
+    return make_teacher_checkout(tmp_path)
 
 
 # Bytes
@@ -164,7 +116,9 @@ def test_an_unknown_teacher_is_answered_with_the_known_ones(root):
         ({"weights": {"file": "weights.pt"}}, "weights.file"),
         ({"weights": {"sha256": "abc"}}, "weights.sha256"),
         ({"weights": {"repo": "some/repo"}}, "both repo and revision"),
+        ({"weights": {"bytes": 5_000_001}}, "at most 5,000,000 bytes"),
         ({"accuracy": {"test_top1": 101.0}}, "accuracy.test_top1"),
+        ({"made": {"torch": "2.15.0"}}, "made.threads"),
         ({"id": "digits/other"}, "disagree"),
     ],
 )
@@ -256,129 +210,3 @@ def test_every_value_of_a_teachers_recipe_has_a_provenance(teacher_id):
 def test_teachers_are_read_without_torch():
     code = "import sys, harness.teachers; sys.exit('torch' in sys.modules or 'huggingface_hub' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
-
-
-# ImageNet's teacher
-
-
-def test_the_imagenet_teacher_is_fetched_at_its_pinned_commit_and_refused_on_other_bytes(root, tmp_path, monkeypatch):
-    asked = []
-
-    def fetch_files(repo, revision, patterns, repo_type):
-        asked.append((repo, revision, tuple(patterns), repo_type))
-        return tmp_path
-
-    monkeypatch.setattr(hub, "fetch_files", fetch_files)
-    (tmp_path / "model.safetensors").write_bytes(b"\0" * 46_807_446)
-    with pytest.raises(ProtocolError, match="not the pinned ones"):
-        find_teacher(root, find_protocol(root, "imagenet-1k/resnet18-sl/v1"))
-    pinned = ("timm/resnet18.tv_in1k", "bbd144b3e5565108aad885f145491d11bc6ce807", ("model.safetensors",), "model")
-    assert asked == [pinned]
-
-
-def test_a_file_with_torchvisions_tensor_names_becomes_the_imagenet_teacher(root, tmp_path, monkeypatch):
-    reference = torchvision.models.resnet18(weights=None).eval()
-    for counters in (True, False):  # some files leave out batch norm's counters
-        state = {name: tensor for name, tensor in reference.state_dict().items() if counters or "num_batches" not in name}
-        stored = safetensors.torch.save(state)
-        (tmp_path / "model.safetensors").write_bytes(stored)
-        monkeypatch.setattr(hub, "fetch_files", lambda *_, **__: tmp_path)
-        alter_card(root, "imagenet-1k/resnet18", weights={"sha256": sha256_hex(stored), "bytes": len(stored)})
-        card = read_card(root, "imagenet-1k/resnet18")
-        model = build_teacher(PinnedTeacher(card, read_weights(root, card)), Engine("cpu", 0, False, False, 1, "fp32"))
-        images = torch.rand(1, 3, 64, 64)
-        with torch.no_grad():
-            assert torch.equal(model(images), reference(images))
-
-
-# Training and verifying
-
-
-def test_the_shipped_digits_teacher_measures_what_its_card_says():
-    row = verify_teacher(ROOT, DIGITS, "cpu")
-    assert float(row["test_top1"]) == pytest.approx(read_card(ROOT, DIGITS).accuracy.test_top1, abs=0.2)
-
-
-def test_the_shipped_digits_teacher_is_small_enough_for_the_project():
-    assert (ROOT / "teachers" / DIGITS / WEIGHTS).stat().st_size < 5_000_000
-
-
-def test_a_card_that_boasts_is_found_out(root):
-    alter_card(root, DIGITS, accuracy={"test_top1": 99.9})
-    with pytest.raises(CheckFailed, match="does not measure"):
-        verify_teacher(root, DIGITS, "cpu")
-
-
-def test_a_recipe_changed_after_training_is_found_out(root):
-    path = root / "teachers" / DIGITS / RECIPE
-    path.write_text(path.read_text().replace("value: 0.9,", "value: 0.8,", 1))
-    with pytest.raises(ProtocolError, match="another recipe"):
-        verify_teacher(root, DIGITS, "cpu")
-
-
-def test_one_bad_teacher_does_not_hide_the_others(root, monkeypatch):
-    offline = EnvironmentProblem("offline")
-    monkeypatch.setattr(hub, "fetch_files", lambda *_, **__: (_ for _ in ()).throw(offline))
-    rows, errors = verify_teachers(root, None, "cpu")
-    assert [row["id"] for row in rows] == [DIGITS]
-    assert errors == [offline]
-
-
-@pytest.mark.parametrize("teacher_id", ["tiny-imagenet/convnet-d4", "cifar100/convnet-d3", "cifar10/convnet-d3"])
-def test_the_recipes_that_await_data_train_on_a_small_slice_and_their_cards_verify(root, teacher_id, monkeypatch):
-    recipe = small(teacher_id)
-    slices = {name: as_pictures_of(recipe, load_split("digits", name), 40) for name in ("train", "test")}
-    folder = root / "teachers" / teacher_id
-    card = train_teacher(recipe, slices["train"], slices["test"], folder, "cpu")
-    assert (folder / WEIGHTS).stat().st_size == card.weights.bytes < 5_000_000
-    assert read_card(root, teacher_id) == card
-    monkeypatch.setattr("harness.training.verify_teacher.load_split", lambda dataset, split, data: slices[split])
-    assert verify_teacher(root, teacher_id, "cpu")["sha256"] == card.weights.sha256[:12]
-    with pytest.raises(UsageError, match="there is a teacher already"):
-        train_teacher(recipe, slices["train"], slices["test"], folder, "cpu")
-
-
-def test_a_recipe_trained_twice_gives_the_same_bytes(tmp_path):
-    recipe = small(DIGITS, epochs=1)
-    slices = [as_pictures_of(recipe, load_split("digits", name), 60) for name in ("train", "test")]
-    cards = [train_teacher(recipe, *slices, tmp_path / name, "cpu") for name in ("a", "b")]
-    assert cards[0] == cards[1]
-
-
-def test_a_teacher_that_diverges_is_not_written(tmp_path):
-    recipe = small(DIGITS)
-    recipe = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": 1e30})})
-    slices = [as_pictures_of(recipe, load_split("digits", name), 60) for name in ("train", "test")]
-    with pytest.raises(CheckFailed, match="diverged"):
-        train_teacher(recipe, *slices, tmp_path / "teacher", "cpu")
-    assert not (tmp_path / "teacher").exists()
-
-
-# The command
-
-
-def test_the_list_shows_what_each_teacher_is_and_which_await_training():
-    rows = {row["id"]: row for row in summaries(ROOT)}
-    assert rows[DIGITS]["state"] == "measured"
-    assert rows["imagenet-1k/resnet18"]["state"] == "published"
-    assert "teacher train" in rows["cifar10/convnet-d3"]["state"]
-
-
-def test_teacher_train_refuses_to_touch_a_pinned_teacher(root, monkeypatch, capsys):
-    monkeypatch.chdir(root)
-    before = (root / "teachers" / DIGITS / WEIGHTS).read_bytes()
-    monkeypatch.setattr(sys, "argv", ["hlbench", "teacher", "train", DIGITS])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2
-    assert "there is a teacher already" in capsys.readouterr().err
-    assert (root / "teachers" / DIGITS / WEIGHTS).read_bytes() == before
-
-
-def test_teacher_verify_prints_what_it_measured(root, monkeypatch, capsys):
-    monkeypatch.chdir(root)
-    monkeypatch.setattr(sys, "argv", ["hlbench", "teacher", "verify", DIGITS, "--device", "cpu"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert not ended.value.code
-    assert DIGITS in capsys.readouterr().out
