@@ -31,7 +31,8 @@ MEANING = """\
 - Every number is the accuracy in percent of the last epoch on the whole test split. No epoch, seed or draw is chosen on it.
 - `mean ± half-width (draws x seeds)`: a 95% Student-t interval. With two or more draws it is taken over the draw means, with one
   draw over its seeds; such a row says nothing about another draw of the same method. One value has no interval (`n/a`).
-- *Draw sd* is the standard deviation of the draw means, *seed sd* that between students of the same draw.
+- *Draw sd* is the standard deviation of the draw means, which holds a share of the students' luck; *seed sd* is that between
+  students of the same draw.
 - *Gap to Random* is the difference to the table's Random row in points, by Welch's test on the same values as the intervals;
   p-values are corrected (Holm) for the number of rows compared. `n.s.`: not significant at 5%, which does not mean equal.
   `not testable`: there is one draw of Random (one random set is not Random), a row has a single value, or neither row has any
