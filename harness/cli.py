@@ -97,7 +97,7 @@ def validate(
     else:
         reports.print_rows(findings.checks, as_json)
         if findings.audits:
-            reports.print_rows(findings.audits, as_json, title="Audit")
+            reports.print_rows(reports.audit_rows(findings.audits), as_json, title="Audit")
         for error in findings.errors:
             reports.print_error(error)
     raise typer.Exit(findings.exit_code)

@@ -69,6 +69,16 @@ def debugging() -> bool:
     return bool(os.environ.get("HLBENCH_DEBUG"))
 
 
+def audit_rows(audits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row per fact: a draw has too many of them for one line of a terminal."""
+    return [
+        {"draw": f"{facts['submission']} draw {facts['draw']}", "fact": name.replace("_", " "), "value": value}
+        for facts in audits
+        for name, value in facts.items()
+        if name not in ("submission", "draw")
+    ]
+
+
 def unit_row(unit: Unit, state: str) -> dict[str, Any]:
     return {
         "submission": f"{unit.submission.slug}/{unit.submission.dataset}-ipc{unit.submission.ipc}",

@@ -78,6 +78,8 @@ def _checks(
             facts = _audit(submission, draw, root, data)
             audits.append({"submission": submission.relative_path, "draw": draw, **facts})
             yield f"draw {draw} images", f"{facts['images']} images, {facts['duplicate_images']} duplicates"
+            if "labels_not_used" in facts:
+                yield f"draw {draw} labels", facts["labels_not_used"]
 
 
 def _check_place(path: Path, submission: Submission, root: Path) -> None:

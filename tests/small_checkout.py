@@ -97,21 +97,6 @@ def measure(
             record(root, path, draw, seed, top1, results, protocol=protocol)
 
 
-def around(mean: float) -> tuple[float, float, float]:
-    """Three seeds with that mean and a deviation of 1."""
-    return (mean - 1, mean, mean + 1)
-
-
-def fill_regimes(root: Path, ipc: int = 1, **means: tuple[float | None, ...]) -> None:
-    """One single-draw submission per keyword: its mean under HL, SL, SL+KD; None: not measured. `full` is the full dataset."""
-    for slug, of_regimes in means.items():
-        method = "full-dataset" if slug == "full" else slug
-        path = submit(root, slug, method, ipc=ipc)
-        for regime, mean in zip(("hl", "sl", "sl-kd"), of_regimes, strict=False):
-            if mean is not None:
-                measure(root, path, around(mean), protocol=protocol_id(regime))
-
-
 def fill(root: Path) -> None:
     """Three draws of Random, a better and a two-draw coreset at IPC 1."""
     measure(root, submit(root, "random", "random", draws=3), (30.0,) * 3, (31.0,) * 3, (32.0,) * 3)

@@ -46,18 +46,20 @@ def train(
     images_per_epoch: int | None = None,
     on_state: Callable[[TrainingState], None] | None = None,
     resume: TrainingState | None = None,
+    on_batch: Callable[[Tensor, Tensor], None] | None = None,
 ) -> TrainingRun:
     """Train `model` in place for the protocol's epochs; `on_epoch(done, total)` after each.
 
     `images_per_epoch`: None means every image of the set once. `on_state`, if given, gets the state after each epoch;
     `resume` is such a state, from which training goes on to the bits it would have reached without a break. Not under SL+KD:
-    the generator of CutMix is no part of the state.
+    the generator of CutMix is no part of the state. `on_batch`, if given, gets each batch's rows (int64 [B], on the CPU) and the
+    logits that the loss was taken of ([B, classes], training mode, detached).
     """
     count, epochs = images_per_epoch or len(views.labels), protocol.epochs(ipc)
     batch_size = protocol.batch_size(ipc, count)
     steps_per_epoch = -(-count // batch_size)
     order_generator, view_generator = generator_for(seed, "order"), generator_for(seed, "augmentation")
-    accumulate_gradients = gradient_step(model, supervision.summed_loss, engine)
+    accumulate_gradients = gradient_step(model, supervision.summed_loss, engine, keep_logits=on_batch is not None)
     optimizer = make_optimizer(model, protocol)
     done, mean_loss, diverged = 0, math.nan, False
     curve: list[CurvePoint] = []
@@ -77,7 +79,10 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
-            epoch_loss += accumulate_gradients(images, targets) * len(labels)
+            loss, logits = accumulate_gradients(images, targets)
+            epoch_loss += loss * len(labels)
+            if on_batch:
+                on_batch(rows, logits)
             optimizer.step()
         mean_loss = epoch_loss.item() / count
         diverged = not (torch.isfinite(epoch_loss).item() and (epoch + 1 < epochs or weights_finite(model)))
@@ -105,29 +110,36 @@ def epoch_orders(count: int, per_epoch: int, generator: torch.Generator) -> Iter
         rows = rows[per_epoch:]
 
 
-def gradient_step(model: nn.Module, summed_loss: SummedLoss, engine: Engine) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function of images and targets that adds the batch's mean-loss gradient to the parameters and returns that loss (0-dim).
+def gradient_step(
+    model: nn.Module, summed_loss: SummedLoss, engine: Engine, keep_logits: bool = False
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]:
+    """A function of images and targets that adds the batch's mean-loss gradient to the parameters: (that loss (0-dim), logits).
 
     In micro-batches when the engine says so: each adds its share of the batch's mean, so the sum is the whole batch's gradient.
+    Without `keep_logits` the logits are None, and the compiled graph is the one without them.
     """
 
-    def forward(images: Tensor, targets: Tensor) -> Tensor:
-        return summed_loss(model(images), targets)
+    def forward(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        logits = model(images)
+        return summed_loss(logits, targets), logits.detach() if keep_logits else None
 
     compiled = torch.compile(forward, dynamic=False) if engine.compiled else forward
 
-    def accumulate(images: Tensor, targets: Tensor) -> Tensor:
+    def accumulate(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
         size = engine.micro_batch or len(images)
         images = engine.arrange(images)
         total = torch.zeros((), device=engine.device)
+        seen = []
         for part, part_targets in zip(images.split(size), targets.split(size), strict=True):
             # A shorter last part would be compiled anew for its shape; it is not worth that.
             loss_of = compiled if len(part) == size else forward
             with engine.autocast():
-                loss = loss_of(part, part_targets) / len(images)
+                summed, logits = loss_of(part, part_targets)
+                loss = summed / len(images)
             loss.backward()
             total += loss.detach()
-        return total
+            seen.append(logits)
+        return total, torch.cat(seen) if keep_logits else None
 
     return accumulate
 
