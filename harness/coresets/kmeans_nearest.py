@@ -28,7 +28,11 @@ def select_kmeans_nearest(split: Split, ipc: int, draw: int) -> np.ndarray:
 
 def nearest_unused(points: np.ndarray, centres: np.ndarray) -> list[int]:
     """For each centre in turn the index of the nearest point not taken yet; ties go to the lowest index."""
-    distances = ((points[None] - centres[:, None]) ** 2).sum(axis=2)
+    return take_nearest(((points[None] - centres[:, None]) ** 2).sum(axis=2))
+
+
+def take_nearest(distances: np.ndarray) -> list[int]:
+    """As `nearest_unused`, from float64 distances [centres, points], which are overwritten."""
     taken: list[int] = []
     for row in distances:
         row[taken] = np.inf

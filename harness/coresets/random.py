@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.coresets.by_class import rows_of_classes
+from harness.coresets.by_class import class_rows
 from harness.datasets.base import Split
 
 
@@ -13,8 +13,13 @@ def select_random(split: Split, ipc: int, draw: int) -> np.ndarray:
 
     Raises UsageError when a class has fewer than `ipc` images.
     """
-    picked = []
-    for label, rows in rows_of_classes(split, ipc):
-        order = np.random.default_rng([draw, label]).permutation(len(rows))
-        picked.append(rows[order[:ipc]])
-    return np.concatenate(picked)
+    return np.concatenate(random_pools(split.labels, ipc, draw, split.dataset))
+
+
+def random_pools(labels: np.ndarray, count: int, draw: int, dataset: str = "the dataset") -> list[np.ndarray]:
+    """For each class of `labels` (int64 [N]) `count` rows in random order, seeded by `draw` and the class.
+
+    Raises UsageError when a class has fewer than `count` rows.
+    """
+    by_class = class_rows(labels, count, dataset)
+    return [rows[np.random.default_rng([draw, label]).permutation(len(rows))[:count]] for label, rows in enumerate(by_class)]
