@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
+from harness.errors import EnvironmentProblem
+from harness.protocols import Protocol
 from harness.scoring import cells
 from harness.scoring.cells import NOTHING, REGIME_NAMES, listed
 from harness.scoring.markdown import escape, file_link, table, web_link
@@ -17,6 +19,7 @@ from harness.scoring.side_by_side import Board, BoardRow
 from harness.scoring.stats import minimum_detectable_difference
 from harness.scoring.tables import RankedRow, Table
 from harness.submissions import SetSource, Submission
+from harness.teachers import CARD, read_card
 
 Column = tuple[str, list[str]]  # header, one cell per row of the board
 
@@ -172,7 +175,21 @@ def _data(source: SetSource, one_of_several: bool, places: Places) -> str:
 def _protocol(one: Table, places: Places) -> str:
     protocol = one.protocol
     link = file_link(f"{protocol.id}, sha256 {protocol.sha256[:12]}", places.project(f"protocols/{protocol.id}.yaml"))
-    return f"Protocol {link}; seeds {listed(protocol.seeds)}."
+    return f"Protocol {link}; seeds {listed(protocol.seeds)}.{_teacher(protocol, places)}"
+
+
+def _teacher(protocol: Protocol, places: Places) -> str:
+    """Who gives the soft labels and how good it is: students of a weak teacher are alike because it teaches them little."""
+    if protocol.regime == "hl":
+        return ""
+    name = protocol.labels.teacher
+    try:
+        card = read_card(places.root, name)
+    except EnvironmentProblem:
+        return f" Teacher {name}, which this checkout lacks."
+    source = "measured" if card.accuracy.source == "measured" else "as published"
+    link = file_link(name, places.project(f"teachers/{name}/{CARD}"))
+    return f" Teacher {link}: {cells.number(card.accuracy.test_top1)}% on the test split ({source})."
 
 
 def _detectable(one: Table) -> str:
