@@ -16,18 +16,18 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
-from harness.datasets import load_split
+from harness.datasets import DATASETS, load_split
 from harness.datasets.base import Split
 from harness.distill.ca2d import cad_pools
 from harness.distill.method import Source
-from harness.distill.observer import Observer, load_observer
+from harness.distill.observer import OBSERVERS, Observer, load_observer
 from harness.distill.patches import Layout, StitchedImages
 from harness.distill.provenance import made_again, provenance_bytes, read_provenance
 from harness.distill.rded import class_rows, crop_boxes, most_realistic, random_pools
 from harness.distill.registry import DISTILLERS
-from harness.errors import ProtocolError, SubmissionError, UsageError
+from harness.errors import EnvironmentProblem, ProtocolError, SubmissionError, UsageError
 from harness.imageset import EncodedImages
-from harness.teachers import read_card
+from harness.teachers import read_card, teacher_ids
 from harness.training.seeding import generator_for
 from harness.training.views import normalised
 
@@ -422,8 +422,17 @@ def test_a_teacher_of_another_dataset_is_no_observer():
 
 
 def test_a_dataset_without_a_teacher_has_no_observer(tmp_path):
-    with pytest.raises(UsageError, match="no teachers of digits"):
+    with pytest.raises(EnvironmentProblem, match="digits/convnet-d3 has no weights yet"):
         load_observer(tmp_path, "digits", 100)
+    with pytest.raises(UsageError, match="no observer of mnist"):
+        load_observer(ROOT, "mnist", 100)
+
+
+@pytest.mark.parametrize(("dataset", "teacher"), OBSERVERS.items())
+def test_the_default_observer_of_a_dataset_is_a_teacher_of_it(dataset, teacher):
+    assert dataset in DATASETS
+    assert teacher in teacher_ids(ROOT)
+    assert teacher.startswith(f"{dataset}/")
 
 
 def test_images_are_made_anew_each_time_and_end_where_the_set_ends(few):

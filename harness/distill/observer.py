@@ -16,11 +16,19 @@ from torch import Tensor
 
 from harness.errors import ProtocolError, UsageError
 from harness.normalization import Statistics
-from harness.teachers import PinnedTeacher, read_card, read_weights, teacher_ids
+from harness.teachers import PinnedTeacher, read_card, read_weights
 from harness.training.engine import CPU_MICRO_BATCH, choose_engine, make_deterministic, resolve_device
 from harness.training.teacher import build_teacher
 
 BATCH = 256
+# By name, not "the dataset's teacher": a command must write the same set after another teacher has joined.
+OBSERVERS = {
+    "digits": "digits/convnet-d3",
+    "cifar10": "cifar10/convnet-d3",
+    "cifar100": "cifar100/convnet-d3",
+    "tiny-imagenet": "tiny-imagenet/convnet-d4",
+    "imagenet-1k": "imagenet-1k/resnet18",
+}
 
 
 @dataclass(frozen=True)
@@ -76,10 +84,12 @@ class Observer:
 def load_observer(root: Path, dataset: str, images: int, teacher: str | None = None, device: str = "auto") -> Observer:
     """The pinned teacher as an observer of about `images` pieces (that decides whether compiling it pays).
 
-    `teacher` None means the only teacher of the dataset. Raises UsageError (none or several, or one of another dataset),
+    `teacher` None means the one in OBSERVERS. Raises UsageError (a dataset that has none there, a teacher of another dataset),
     EnvironmentProblem (no weights yet, or no such device) and ProtocolError (altered weights).
     """
-    card = read_card(root, teacher or _only_teacher(root, dataset))
+    if teacher is None and dataset not in OBSERVERS:
+        raise UsageError(f"no observer of {dataset} is known", where="--observer", fix="name a teacher of that dataset")
+    card = read_card(root, teacher or OBSERVERS[dataset])
     if card.dataset.name != dataset:
         raise UsageError(f"teacher {card.id} knows the classes of {card.dataset.name}, not of {dataset}", where="--observer")
     device = resolve_device(device)
@@ -95,15 +105,3 @@ def load_observer(root: Path, dataset: str, images: int, teacher: str | None = N
         teacher=card.id,
         sha256=card.weights.sha256,
     )
-
-
-def _only_teacher(root: Path, dataset: str) -> str:
-    known = [teacher for teacher in teacher_ids(root) if teacher.startswith(f"{dataset}/")]
-    if len(known) != 1:
-        raise UsageError(
-            f"{len(known) or 'no'} teachers of {dataset}",
-            where="--observer",
-            why=", ".join(known),
-            fix="name one of them" if known else "add one: see teachers/ and `hlbench teacher list`",
-        )
-    return known[0]
