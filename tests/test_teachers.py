@@ -13,7 +13,7 @@ from teacher_checkout import DIGITS, ROOT, alter_card, make_teacher_checkout
 from harness import plan
 from harness.canonical import sha256_hex
 from harness.errors import EnvironmentProblem, ProtocolError, UsageError
-from harness.freeze import freeze, verify
+from harness.freeze import differences, freeze, verify
 from harness.protocols import awaits_teacher, find_protocol, protocol_ids
 from harness.teachers import RECIPE, WEIGHTS, find_teacher, read_card, read_recipe, teacher_ids
 from harness.training.schedule import learning_rate
@@ -24,6 +24,7 @@ from harness.training.trainer import make_optimizer
 SL = "digits/resnet18-sl/v1"
 PENDING = "cifar10/convnet-d3-sl/v1"
 SOFT = [known for known in protocol_ids(ROOT) if "-sl" in known]
+STUDY = {"resnet18-weak-teacher": "digits/convnet-d3-early", "resnet18-mlp-teacher": "digits/mlp"}  # of teacher strength
 
 
 @pytest.fixture
@@ -143,7 +144,8 @@ def test_a_shipped_soft_protocol_names_a_teacher_of_its_pixels_that_can_be_loade
 @pytest.mark.parametrize("protocol_id", SOFT)
 def test_a_soft_protocol_differs_from_the_hard_one_in_the_recipe_and_never_in_data_or_measurement(protocol_id):
     soft = find_protocol(ROOT, protocol_id)
-    hard = find_protocol(ROOT, protocol_id.replace(f"-{soft.regime}/", "-hl/"))
+    student = soft.student_name.removesuffix("-weak-teacher").removesuffix("-mlp-teacher")
+    hard = find_protocol(ROOT, f"{soft.dataset.name}/{student}-hl/v1")
     for section in ("dataset", "input", "student", "augmentation", "evaluation", "numerics", "seeds"):
         assert getattr(soft, section) == getattr(hard, section), section
     assert (soft.optimizer.name, soft.optimizer.lr, soft.schedule.name, soft.labels.temperature) == (
@@ -198,6 +200,38 @@ def test_the_small_sl_kd_protocols_say_that_they_are_an_extension():
         assert "paper" not in {
             protocol.provenance[f"labels.{name}"][0] for name in ("regime", "loss", "temperature", "label_view")
         }
+
+
+@pytest.mark.parametrize("student", STUDY)
+def test_a_protocol_of_the_teacher_strength_study_differs_in_its_teacher_alone_and_has_a_board_of_its_own(student):
+    base, changed = find_protocol(ROOT, "digits/resnet18-sl-kd/v1"), find_protocol(ROOT, f"digits/{student}-sl-kd/v1")
+    assert [row.key for row in differences(base, changed)] == ["labels.teacher", "labels.teacher_sha256"]
+    assert changed.labels.teacher == STUDY[student]
+    assert (changed.student_name, changed.record_folder) == (student, f"{student}-sl-kd-v1")
+    submission = ROOT / "submissions/random/digits-ipc1.yaml"
+    units = plan.plan_units(ROOT, [submission], None, "all", None, ROOT / "nowhere", student=student)
+    assert {unit.protocol.id for unit in units} == {changed.id}
+
+
+def test_the_studys_teachers_are_weaker_and_one_is_of_another_architecture():
+    strong, early, mlp = (read_card(ROOT, known) for known in (DIGITS, *STUDY.values()))
+    assert early.student == strong.student
+    assert mlp.student.architecture != strong.student.architecture
+    for split in ("train_top1", "test_top1"):
+        weakest, between, best = (getattr(card.accuracy, split) for card in (early, mlp, strong))
+        assert weakest < between - 10
+        assert between < best
+
+
+def test_the_weak_teacher_is_the_recipe_of_the_strong_one_stopped_early():
+    strong, early = (read_recipe(ROOT, known) for known in (DIGITS, "digits/convnet-d3-early"))
+    changed = {row.key.split(".")[0] for row in differences(strong, early)}
+    assert changed == {"schedule", "training"}
+    assert early.epochs(1) < strong.epochs(1)
+    steps = -(-early.dataset.train_images // early.batch_size(1, early.dataset.train_images))
+    for step in range(steps):
+        rates = [learning_rate(recipe, 0, step, steps, recipe.epochs(1)) for recipe in (strong, early)]
+        assert rates[0] == pytest.approx(rates[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("teacher_id", [known for known in teacher_ids(ROOT) if (ROOT / "teachers" / known / RECIPE).is_file()])
