@@ -81,15 +81,15 @@ def fetch_set(source: SetSource, project: Path, limits: Limits = Limits()) -> Fe
         return _fetch_from_hub(source, project, limits) if source.on_hub else _read_from_project(source, project, limits)
 
 
-def fetch_files(repo: str, revision: str, patterns: list[str], repo_type: str = "dataset", gated: bool = False) -> Path:
-    """Snapshot folder of a real dataset (or, with `repo_type="model"`, a teacher) at a commit, holding what `patterns` match.
+def fetch_files(repo: str, revision: str, patterns: list[str], gated: bool = False) -> Path:
+    """Snapshot folder of a real dataset at a commit, holding what `patterns` match.
 
     The user's own token is sent only to a repo declared `gated` (ImageNet-1K). Already cached files cost no request.
     Raises EnvironmentProblem.
     """
     where = f"{repo}@{revision[:12]}"
     with _asking_hub(where, EnvironmentProblem, largest_file=None):
-        folder = _snapshot(repo, revision, patterns, repo_type=repo_type, token=None if gated else False)
+        folder = _snapshot(repo, revision, patterns, repo_type="dataset", token=None if gated else False)
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     unmatched = [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
     if unmatched:
@@ -98,6 +98,24 @@ def fetch_files(repo: str, revision: str, patterns: list[str], repo_type: str = 
             fix="check the repo's files at that commit; a mirror named by HF_ENDPOINT may be incomplete",
         )  # fmt: skip
     return folder
+
+
+def fetch_file(repo: str, revision: str, name: str, size: int) -> Path:
+    """One file of a public model repo (a teacher) at a commit; refused before it is downloaded when the Hub lists another `size`.
+
+    A cached file costs no request and is not checked here: the caller hashes what it reads. Raises EnvironmentProblem.
+    """
+    from huggingface_hub import hf_hub_download
+
+    where = f"{repo}@{revision[:12]}: {name}"
+    with _asking_hub(where, EnvironmentProblem, largest_file=size):
+        found = hf_hub_download(repo, name, revision=revision, repo_type="model", token=False, dry_run=True)
+        if not found.is_cached and found.file_size != size:
+            raise EnvironmentProblem(
+                "the Hub's file is not of the pinned size", where=where, why=f"{found.file_size:,} bytes listed, {size:,} pinned",
+                fix="nothing was downloaded; a commit never changes, so ask whoever runs the mirror in HF_ENDPOINT",
+            )  # fmt: skip
+        return _snapshot(repo, revision, [glob.escape(name)], repo_type="model", token=False) / name
 
 
 def _project_path(source: SetSource, project: Path) -> Path:

@@ -215,9 +215,9 @@ def read_weights(root: Path, card: TeacherCard) -> bytes:
     """The weights' bytes, hashed before anything parses them. Raises ProtocolError on any other bytes, EnvironmentProblem."""
     weights = card.weights
     if weights.repo:
-        from harness.hub import fetch_files  # weights in the project need no Hub client
+        from harness.hub import fetch_file  # weights in the project need no Hub client
 
-        path = fetch_files(weights.repo, weights.revision, [weights.file], repo_type="model") / weights.file
+        path = fetch_file(weights.repo, weights.revision, weights.file, weights.bytes)
     else:
         path = root / "teachers" / card.id / weights.file
     try:

@@ -1,8 +1,9 @@
 """A Hub in one file: the requests that `huggingface_hub` 2.4 makes to list and download, served from memory over real HTTP.
 
-Spoken, for dataset repos: `GET /api/datasets/<repo>/revision/<rev>`; `GET /api/datasets/<repo>/tree/<rev>` (paged by `Link`);
-`HEAD` and `GET /datasets/<repo>/resolve/<rev>/<path>` with ETag, X-Repo-Commit, X-Linked-*, `Range`, and a redirect to a "CDN"
-(another host name) for LFS files; errors by `X-Error-Code`; 307 for renamed repos. A `Fault` makes any of these misbehave.
+Spoken for dataset repos, and alike for models: `GET /api/datasets/<repo>/revision/<rev>`; `GET /api/datasets/<repo>/tree/<rev>`
+(paged by `Link`); `HEAD` and `GET /datasets/<repo>/resolve/<rev>/<path>` with ETag, X-Repo-Commit, X-Linked-*, `Range`, and a
+redirect to a "CDN" (another host name) for LFS files; errors by `X-Error-Code`; 307 for renamed repos. A `Fault` makes any of
+these misbehave.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 ROUTE = re.compile(
-    r"/(?P<api>api/)?datasets/(?P<repo>[^/]+/[^/]+)/(?P<what>revision|tree|resolve)/(?P<revision>[^/]+)(/(?P<path>.+))?"
+    r"/(?P<api>api/)?((datasets|models)/)?(?P<repo>[^/]+/[^/]+)/(?P<what>revision|tree|resolve)/(?P<revision>[^/]+)(/(?P<path>.+))?"
 )
 
 
