@@ -237,7 +237,7 @@ def test_a_card_measured_on_other_data_is_found_out(root):
 
 def test_one_bad_teacher_does_not_hide_the_others(root, monkeypatch):
     offline = EnvironmentProblem("offline")
-    monkeypatch.setattr(hub, "fetch_files", lambda *_, **__: (_ for _ in ()).throw(offline))
+    monkeypatch.setattr(hub, "fetch_file", lambda *_: (_ for _ in ()).throw(offline))
     for known in AWAITING_DATA:
         (root / "teachers" / known / CARD).unlink(missing_ok=True)
     rows, errors = verify_teachers(root, None, "cpu")
