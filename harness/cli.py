@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli_dynamics import dynamics_app
 from harness.cli_options import (
     APP_SETTINGS,
     Data,
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 app.add_typer(protocols_app, name="protocols")
 app.add_typer(teachers_app, name="teacher")
+app.add_typer(dynamics_app, name="dynamics")
 
 
 @app.command(epilog="Example: hlbench demo --ipc 1,5,10")
