@@ -24,7 +24,7 @@ from harness.work import Machine, load_set
 CELL_AT_LEAST, CELL_AT_MOST = 64, 128  # pixels a side of a shown image
 GAP, MARGIN = 2, 6
 FONT_SCALE = 2  # the bitmap font is 11 pixels high
-LONGEST_NAME = 18  # letters; longer names are cut
+LONGEST_NAME = 30  # letters; longer names are cut, and those that are wide at twice the size are written at the font's own
 MOST_CELLS = 10_000
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
