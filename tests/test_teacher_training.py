@@ -23,6 +23,7 @@ from harness.canonical import sha256_hex
 from harness.cli_teachers import epoch_line, teachers_train
 from harness.datasets import DATASETS, DatasetSpec, load_split
 from harness.errors import CheckFailed, EnvironmentProblem, UsageError
+from harness.protocols import find_protocol
 from harness.teachers import CARD, RECIPE, WEIGHTS, read_card
 from harness.training.train_teacher import train_teacher
 from harness.training.verify_teacher import verify_teacher, verify_teachers
@@ -126,6 +127,14 @@ def test_a_teacher_that_diverges_is_not_written(root, tmp_path):
     recipe = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": 1e30})})
     with pytest.raises(CheckFailed, match="diverged"):
         train_teacher(recipe, *slices_for(recipe), tmp_path / "teacher", "cpu")
+    assert not (tmp_path / "teacher").exists()
+
+
+def test_a_teacher_too_large_for_the_project_is_refused_before_it_is_trained(root, tmp_path):
+    recipe = small(DIGITS).model_copy(update={"student": find_protocol(ROOT, "digits/resnet18-hl/v1").student})
+    with pytest.raises(CheckFailed, match="too large") as caught:
+        train_teacher(recipe, *slices_for(recipe), tmp_path / "teacher", "cpu", lambda state: pytest.fail("trained"))
+    assert "44,726,568 bytes" in caught.value.why
     assert not (tmp_path / "teacher").exists()
 
 

@@ -69,17 +69,14 @@ def train_teacher(
     already or another process trains it, EnvironmentProblem when the checkpoint of an earlier sitting cannot be gone on from,
     CheckFailed when training diverged or the file is too large.
     """
-    refuse_existing(folder)
+    refuse_large(4 * recipe.student.parameters, recipe)  # before hours are spent on it
     device = resolve_device(device)
     path = checkpoint_path(recipe, folder)
     with held(path):
+        refuse_existing(folder)
         model, made = trained_in_sittings(recipe, train_split, path, device, on_state)
         weights = safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})
-        if len(weights) > MOST_BYTES:
-            why = f"{len(weights):,} bytes; limit {MOST_BYTES:,}"
-            raise CheckFailed(
-                "the teacher is too large for the project", where=recipe.id, why=why, fix="choose a smaller network"
-            )
+        refuse_large(len(weights), recipe)
         measured = {f"{split.name}_top1": top1(model, split, recipe, device) for split in (train_split, test)}
         card = describe(recipe, weights, measured, Fingerprints(train=train_split.fingerprint, test=test.fingerprint), made)
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,6 +118,13 @@ def refuse_existing(folder: Path) -> None:
             why="they may be somebody's only copy, so they are not written over",
             fix="move them away and run the command again; a training killed at its very end goes on from its checkpoint",
         )
+
+
+def refuse_large(size: int, recipe: TeacherRecipe) -> None:
+    """Raises CheckFailed when weights of `size` bytes are too large to lie in the project."""
+    if size > MOST_BYTES:
+        why = f"{size:,} bytes; limit {MOST_BYTES:,}"
+        raise CheckFailed("the teacher is too large for the project", where=recipe.id, why=why, fix="choose a smaller network")
 
 
 def trained_in_sittings(
