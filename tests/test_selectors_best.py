@@ -28,6 +28,11 @@ def test_each_class_is_split_exactly_and_no_row_is_on_both_sides(sizes, fraction
     assert all(np.array_equal(one, two) for one, two in zip((candidates, held), hold_out(labels, fraction, seed), strict=True))
 
 
+def test_a_candidate_is_left_of_each_class_however_much_is_held_out():
+    candidates, held = hold_out(np.array([0, 0, 1, 1, 1]), 1 - 1e-12, 0)
+    assert (len(candidates), len(held)) == (2, 3)
+
+
 def test_another_seed_holds_out_other_rows_and_none_of_them_are_those_of_random():
     held = {seed: set(hold_out(LABELS, 0.2, seed)[1].tolist()) for seed in range(3)}
     assert held[0] != held[1] != held[2]

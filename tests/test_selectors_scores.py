@@ -216,6 +216,17 @@ def test_pareto_with_the_whole_pool_is_random():
     assert set(picked.tolist()) == set(np.concatenate(random_pools(source.labels, 4, 2)).tolist())
 
 
-@pytest.mark.parametrize(("ipc", "f", "size"), [(10, 0.2, 50), (10, 1.0, 10), (10, 0.6, 17), (10, 0.8, 13), (3, 0.1, 30)])
+@pytest.mark.parametrize(
+    ("ipc", "f", "size"), [(10, 0.2, 50), (10, 1.0, 10), (10, 0.6, 17), (10, 0.8, 13), (3, 0.1, 30), (21, 0.7, 30)]
+)
 def test_the_pool_is_ipc_over_f_rounded_up(ipc, f, size):
     assert pool_size(ipc, f) == size
+
+
+def test_in_a_pool_ties_go_to_the_lowest_row():
+    source = made_source(3)
+    flat = np.ones((1, len(source.labels)), np.float32)
+    pools = [sorted(pool.tolist()) for pool in random_pools(source.labels, 8, 2)]
+    for hardest in (False, True):
+        picked = select_pareto(flat, source.labels, 4, 2, 0.5, hardest)
+        assert picked.tolist() == [row for pool in pools for row in pool[:4]]

@@ -110,14 +110,14 @@ class Selector:
         if source.dynamics is None:
             raise UsageError(
                 f"{self.name} selects by the dynamics of a training run, and none were given",
-                fix="record a scoring run on this dataset first, and name its folder",
+                fix="record a scoring run on this dataset (hlbench dynamics record), and name its folder",
             )
         if not np.array_equal(source.dynamics.labels, source.labels):
             raise UsageError(
                 f"the training dynamics do not belong to this split of {source.split.dataset}",
                 where=str(source.dynamics.folder),
                 why=f"{len(source.dynamics.labels):,} rows or their classes differ from the split's {len(source.labels):,}",
-                fix="name the dynamics of a scoring run on this dataset",
+                fix="name the dynamics of a scoring run on this dataset (hlbench dynamics list)",
             )
 
 

@@ -44,7 +44,7 @@ def check_windows(method: str, snapshots: int, length: int, needed: int, why: st
         raise UsageError(
             f"{method} needs {needed} snapshots of training; there are {snapshots}",
             why=why,
-            fix=f"record more snapshots, or name a smaller J (at most {length - needed + snapshots})"
+            fix=f"record more with --snapshots, or name a smaller J (at most {length - needed + snapshots})"
             if length - needed + snapshots >= 2
-            else "record more snapshots",
+            else "record more with --snapshots",
         )
