@@ -31,7 +31,11 @@ def dynamics_list(as_json: Json = False) -> None:
     from harness import reports
     from harness.dynamics.places import summaries
 
-    reports.print_rows(summaries(project_root()), as_json)
+    rows = summaries(project_root())
+    if rows or as_json:
+        reports.print_rows(rows, as_json)
+    else:
+        print("No training dynamics are recorded yet. To record some: hlbench dynamics record")
 
 
 @dynamics_app.command(

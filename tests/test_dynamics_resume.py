@@ -181,7 +181,8 @@ def hlbench(root, monkeypatch, capsys):
     return call
 
 
-def test_the_verbs_record_list_and_verify(hlbench, root, monkeypatch):
+def test_the_verbs_record_list_and_verify(hlbench, root):
+    assert "hlbench dynamics record" in hlbench("dynamics", "list")[1]
     code, out, err = hlbench(*RECORD, "--epochs", "2", "--snapshots", "3", "--out", "dynamics/digits/mine")
     assert code == 0, err
     assert "train top1" in out
