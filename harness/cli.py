@@ -15,19 +15,14 @@ from harness.cli_dynamics import dynamics_app
 from harness.cli_options import (
     APP_SETTINGS,
     Data,
-    DatasetName,
     Device,
-    DrawCount,
     Draws,
-    Ipc,
     Json,
-    Method,
     Offline,
     ProtocolId,
     Regime,
     Results,
     Seeds,
-    Slug,
     Student,
     Submissions,
     Workers,
@@ -40,6 +35,7 @@ from harness.cli_options import (
     shard_of,
 )
 from harness.cli_protocols import protocols_app
+from harness.cli_sets import sets_app
 from harness.cli_teachers import teachers_app
 from harness.errors import HlbenchError, UsageError, from_os_error
 from harness.paths import project_root
@@ -52,6 +48,7 @@ app = typer.Typer(
 app.add_typer(protocols_app, name="protocols")
 app.add_typer(teachers_app, name="teacher")
 app.add_typer(dynamics_app, name="dynamics")
+app.add_typer(sets_app)
 
 
 @app.command(epilog="Example: hlbench demo --ipc 1,5,10")
@@ -222,20 +219,6 @@ def leaderboard(
         print(exports[form](root, results), end="")
 
 
-@app.command(epilog="Example: hlbench select random --dataset digits --ipc 10 --draws 3")
-def select(method: Method, dataset: DatasetName, ipc: Ipc, draws: DrawCount = 1, slug: Slug = None, data: Data = None) -> None:
-    """Write a reference coreset as a submission: random, kmeans-nearest; or full-dataset, the yardstick beside all sets."""
-    from harness.submissions import FULL_DATASET
-
-    _make("full" if method == FULL_DATASET else "coreset", method, dataset, ipc, draws, slug, data)
-
-
-@app.command(epilog="Example: hlbench distill kmeans-centroids --dataset digits --ipc 10 --draws 3")
-def distill(method: Method, dataset: DatasetName, ipc: Ipc, draws: DrawCount = 1, slug: Slug = None, data: Data = None) -> None:
-    """Write a reference distilled set as a submission: kmeans-centroids."""
-    _make("distilled", method, dataset, ipc, draws, slug, data)
-
-
 @app.command(epilog="Example: hlbench doctor --offline")
 def doctor(offline: Offline = False, as_json: Json = False) -> None:
     """What this machine has, what is missing, and how to get it."""
@@ -261,9 +244,3 @@ def main() -> None:
         error = from_os_error(error) if isinstance(error, OSError) else error
         print_error(error)
         sys.exit(error.exit_code if isinstance(error, HlbenchError) else 1)
-
-
-def _make(kind: str, method: str, dataset: str, ipc: int, draws: int, slug: str | None, data: Path | None) -> None:
-    from harness.reference import make_reference
-
-    print(make_reference(project_root(), kind, method, dataset, ipc, draws, data, slug).relative_path)

@@ -28,7 +28,6 @@ Workers = Annotated[
     typer.Option("--workers", min=1, help="Units trained side by side. Default: one per GPU, or core (up to 8)."),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Ask nothing of the network.")]
-Method = Annotated[str, typer.Argument(metavar="METHOD")]
 DatasetName = Annotated[str, typer.Option("--dataset", help="digits, cifar10, cifar100, tiny-imagenet or imagenet-1k.")]
 Ipc = Annotated[int, typer.Option("--ipc", min=1, help="Images per class.")]
 Student = Annotated[str, typer.Option("--student", help="As protocols name it: resnet18, convnet-d3, convnet-d4.")]

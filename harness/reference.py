@@ -1,55 +1,183 @@
-"""The reference submissions this project ships: which method, under which title, written where."""
+"""The reference submissions this project ships: made by which method, of what, written where. Same arguments, same bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from harness.coresets import SELECTORS
+from harness.canonical import file_sha256
+from harness.coresets import SELECTORS, Selector, Source
+from harness.coresets.from_scores import select_from_scores
+from harness.coresets.score_files import read_scores
 from harness.datasets import load_split
-from harness.distill import DISTILLERS
+from harness.datasets.base import Split
+from harness.dynamics.artifact import Dynamics, open_dynamics
+from harness.dynamics.places import find_folder
 from harness.errors import UsageError
 from harness.submissions import FULL_DATASET, SLUG, Submission
 from harness.write_submission import write_coreset, write_distilled, write_full
 
-TITLES = {
-    "random": "Random Real",
-    "kmeans-nearest": "Nearest real image to k-means centroids",
-    "kmeans-centroids": "Class-wise k-means centroids",
-    FULL_DATASET: "Full dataset",
-}
-NOTES = {
-    "random": "Uniform without replacement in each class. The baseline every set must beat.",
-    "kmeans-nearest": "k = IPC pixel-space k-means centres a class; the nearest unused real image to each.",
-    "kmeans-centroids": "k = IPC pixel-space k-means centres a class, rounded to 8-bit images. No real image is among them.",
-    FULL_DATASET: "The whole training split, seen for as many images as a set of this IPC. A yardstick, in no rank and no test.",
-}
+FROM_SCORES = "from-scores"
+
+Parameters = Mapping[str, float | int | str | None]
 
 
-def make_reference(
-    root: Path, kind: str, method: str, dataset: str, ipc: int, draws: int, data: Path | None = None, slug: str | None = None
+def make_coreset(
+    root: Path,
+    method: str,
+    dataset: str,
+    ipc: int,
+    draws: int = 1,
+    data: Path | None = None,
+    slug: str | None = None,
+    dynamics: str | None = None,
+    parameters: Parameters | None = None,
 ) -> Submission:
-    """Write `submissions/<slug>/<dataset>-ipc<N>.yaml` and its data files below `root`; same arguments, same bytes.
+    """Write `submissions/<slug>/<dataset>-ipc<N>.yaml` and one index a draw below `root`; same arguments, same bytes.
 
-    `kind` is coreset, distilled or full; `slug` None means the method's name. Raises UsageError for an unknown method or dataset,
-    an IPC larger than the smallest class, an unfit slug, and when another submission lies there already.
+    `slug` None means the method's name. `dynamics`: a recording, as `find_folder` names it. Raises UsageError for an unknown
+    method, dataset, recording or parameter, an IPC larger than the smallest class, an unfit slug, several draws of a method that
+    has one, and when another submission lies there already.
     """
-    if slug is not None and not SLUG.fullmatch(slug):
-        raise UsageError(f"{slug!r} is not a slug", where="--slug", fix="use 1 to 64 of a-z, 0-9 and '-'")
-    known = {"coreset": tuple(SELECTORS), "distilled": tuple(DISTILLERS), "full": (FULL_DATASET,)}[kind]
-    if method not in known:
-        raise UsageError(f"no reference method {method!r} for a {kind} set", fix=f"choose one of: {', '.join(known)}")
+    if method not in SELECTORS:
+        known = ", ".join([*SELECTORS, FROM_SCORES, FULL_DATASET])
+        raise UsageError(f"no selector {method!r}", fix=f"choose one of: {known}")
+    selector, folder = SELECTORS[method], _folder(root, method if slug is None else slug)
+    settled = selector.settle(parameters or {})
+    if draws > 1 and not selector.randomised:
+        raise UsageError(f"{method} has one draw", why="nothing in it is random", fix="leave --draws at 1")
     train = load_split(dataset, "train", data)
-    header = {
-        "title": TITLES[method],
+    recording = _recording(root, selector, train, dynamics)
+    rows = [selector.run(Source(train, recording), ipc, draw, **settled) for draw in range(draws)]
+    header = _header(method, selector.title, selector.notes, "CC0-1.0")
+    made_by = None
+    if recording is not None:
+        given = _given(method, dataset, ipc, draws, slug, parameters or {})
+        inputs = {_dynamics_name(recording): recording.sha256}
+        made_by = _made_by(f"hlbench select {given} --dynamics {_short(recording)}", train, settled, inputs)
+    return write_coreset(folder, header, train, ipc, rows, made_by)
+
+
+def make_from_scores(
+    root: Path, scores: Path, dataset: str, ipc: int, order: str, window: float, slug: str, data: Path | None = None
+) -> Submission:
+    """As `make_coreset`, from a file of one score a training row. Raises UsageError for a file that does not fit the split."""
+    folder = _folder(root, slug)
+    train = load_split(dataset, "train", data)
+    rows = select_from_scores(read_scores(scores, len(train)), train.labels, ipc, order, window)
+    notes = f"The {order} scores of each class{f', after the first {window:g} of it' if window else ''}, from a file of scores."
+    header = _header(FROM_SCORES, f"From scores: {slug}", notes, "CC0-1.0")
+    command = f"hlbench select {FROM_SCORES} {scores.name} --dataset {dataset} --ipc {ipc} --order {order} --window {window:g}"
+    inputs = {scores.name: file_sha256(scores)}
+    made_by = _made_by(f"{command} --slug {slug}", train, {"order": order, "window": window}, inputs)
+    return write_coreset(folder, header, train, ipc, [rows], made_by)
+
+
+def make_full(root: Path, dataset: str, ipc: int, data: Path | None = None) -> Submission:
+    """As `make_coreset`, of the full dataset, which has no files of its own."""
+    notes = "The whole training split, seen for as many images as a set of this IPC. A yardstick, in no rank and no test."
+    header = _header(FULL_DATASET, "Full dataset", notes, "CC0-1.0")
+    return write_full(_folder(root, FULL_DATASET), header, load_split(dataset, "train", data), ipc)
+
+
+def make_distilled(
+    root: Path,
+    method: str,
+    dataset: str,
+    ipc: int,
+    draws: int = 1,
+    data: Path | None = None,
+    slug: str | None = None,
+    dynamics: str | None = None,
+    parameters: Mapping[str, int | str | None] | None = None,
+    observer: str | None = None,
+    device: str = "auto",
+    on_class: Callable[[int, int], None] | None = None,
+) -> Submission:
+    """As `make_coreset`, of a distilled set.
+
+    `observer`: a teacher's id, None for the one this project pins. `dynamics`: the recording whose CAD scores CA2D selects by.
+    `on_class`: told (classes done, classes) of each draw.
+    """
+    from harness.distill import method as distillation  # costs the import of torch
+    from harness.distill.observer import load_observer
+    from harness.distill.registry import DISTILLERS
+
+    if method not in DISTILLERS:
+        raise UsageError(f"no distillation method {method!r}", fix=f"choose one of: {', '.join(DISTILLERS)}")
+    distiller, folder = DISTILLERS[method], _folder(root, method if slug is None else slug)
+    settled = distiller.settle(parameters or {})
+    train = load_split(dataset, "train", data)
+    judge = load_observer(root, dataset, len(train), observer, device) if "observer" in distiller.needs else None
+    recording = _recording(root, SELECTORS["cad-prune"], train, dynamics) if "cad" in distiller.needs else None
+    source = distillation.Source(train, judge, _cad(recording), on_class)
+    made = [distiller.run(source, ipc, draw, **settled) for draw in range(draws)]
+    inputs = {f"teachers/{judge.teacher}": judge.sha256} if judge else {}
+    inputs |= {_dynamics_name(recording): recording.sha256} if recording else {}
+    command = f"hlbench distill {_given(method, dataset, ipc, draws, slug, parameters or {})}"
+    command += f" --observer {judge.teacher}" if judge else ""
+    command += f" --dynamics {_short(recording)}" if recording else ""
+    header = _header(method, distiller.title, distiller.notes, "CC-BY-4.0")
+    return write_distilled(folder, header, train, ipc, made, _made_by(command, train, settled, inputs))
+
+
+def _cad(recording: Dynamics | None):
+    from harness.coresets.cad import cad_scores
+
+    return None if recording is None else cad_scores(recording.el2n)
+
+
+def _recording(root: Path, selector: Selector, train: Split, named: str | None) -> Dynamics | None:
+    """The recording named, checked against the split; None where the selector needs none."""
+    if selector.needs != "dynamics":
+        if named is not None:
+            raise UsageError(f"{selector.name} needs no dynamics", where="--dynamics", fix="leave it out")
+        return None
+    if named is None:
+        raise UsageError(
+            f"{selector.name} selects by the dynamics of a training run", where="--dynamics",
+            fix="name one of `hlbench dynamics list`, or record one: hlbench dynamics record",
+        )  # fmt: skip
+    return open_dynamics(find_folder(root, named), train.labels, train.fingerprint)
+
+
+def _short(recording: Dynamics) -> str:
+    """`digits/resnet18-hl-v1-k6`, as `find_folder` takes it."""
+    return f"{recording.folder.parent.name}/{recording.folder.name}"
+
+
+def _dynamics_name(recording: Dynamics) -> str:
+    return f"dynamics/{_short(recording)}"
+
+
+def _made_by(command: str, train: Split, parameters: Parameters, inputs: Mapping[str, str]) -> dict:
+    return {
+        "command": command,
+        "split_fingerprint": train.fingerprint,
+        "parameters": dict(parameters),
+        "inputs": dict(inputs),
+    }
+
+
+def _given(method: str, dataset: str, ipc: int, draws: int, slug: str | None, parameters: Parameters) -> str:
+    """The arguments that both verbs share, as a command line."""
+    options = [f"--slug {slug}"] if slug else []
+    options += [f"--param {name}={value}" for name, value in parameters.items()]
+    return " ".join([f"{method} --dataset {dataset} --ipc {ipc} --draws {draws}", *options])
+
+
+def _folder(root: Path, slug: str) -> Path:
+    if not SLUG.fullmatch(slug):
+        raise UsageError(f"{slug!r} is not a slug", where="--slug", fix="use 1 to 64 of a-z, 0-9 and '-'")
+    return root / "submissions" / slug
+
+
+def _header(method: str, title: str, notes: str, licence: str) -> dict:
+    return {
+        "title": title,
         "authors": ["hlbench maintainers"],
-        "licence": "CC-BY-4.0" if kind == "distilled" else "CC0-1.0",
+        "licence": licence,
         "contact": "open an issue in this repository",
-        "notes": NOTES[method],
+        "notes": notes,
         "method": method,
     }
-    folder = root / "submissions" / (slug or method)
-    if kind == "full":
-        return write_full(folder, header, train, ipc)
-    if kind == "coreset":
-        return write_coreset(folder, header, train, ipc, [SELECTORS[method](train, ipc, draw) for draw in range(draws)])
-    return write_distilled(folder, header, train, ipc, [DISTILLERS[method](train, ipc, draw) for draw in range(draws)])

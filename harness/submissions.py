@@ -22,6 +22,7 @@ FILE_NAME = re.compile(r"(?P<dataset>[a-z0-9-]+)-ipc(?P<ipc>[1-9][0-9]*)\.yaml")
 MAX_DRAWS = 20
 MAX_FILES = 1000
 FULL_DATASET = "full-dataset"
+MADE = "made"  # folder, ignored by version control, of images that `remake.py` makes again when they are missing
 
 
 def _of_form(pattern: str, meaning: str) -> AfterValidator:
@@ -87,6 +88,11 @@ class SetSource(StrictModel):
         return self.repo is not None
 
     @property
+    def remade(self) -> bool:
+        """Whether the images are not kept but made again when they are missing."""
+        return self.path is not None and self.path.startswith(f"{MADE}/")
+
+    @property
     def pinned(self) -> str:
         """`org/name@<40 hex>` or the project path, for records."""
         return f"{self.repo}@{self.revision}" if self.on_hub else str(self.path)
@@ -116,6 +122,18 @@ class ImageDeclaration(StrictModel):
         return self
 
 
+class MadeBy(StrictModel):
+    """How this project made a set: enough to make it again. It describes; `sets` decide what is trained on.
+
+    `parameters`: all of the method's. `inputs`: sha256 of what it used beside the training split (a teacher, a scoring run).
+    """
+
+    command: Annotated[str, Field(max_length=500)]
+    split_fingerprint: Sha256
+    parameters: dict[str, int | float | str | None] = Field(default_factory=dict)
+    inputs: dict[str, Sha256] = Field(default_factory=dict)
+
+
 class Submission(StrictModel):
     """A parsed submission file. `slug` comes from the folder it lies in.
 
@@ -136,6 +154,7 @@ class Submission(StrictModel):
     method: ShortText
     split_fingerprint: Sha256 | None = None
     images: ImageDeclaration | None = None
+    made_by: MadeBy | None = None
     sets: Annotated[tuple[SetSource, ...], Field(max_length=MAX_DRAWS)] = ()
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import canonical
 from harness.errors import HlbenchError, SubmissionError, UsageError
+from harness.remake import is_missing, remake
 from harness.set_files import Limits, check_listing, list_folder
 from harness.submissions import SetSource, Submission, read_submission
 
@@ -73,6 +74,8 @@ def _checks(
     yield "place", submission.relative_path
     yield "dataset", _known_dataset(submission)
     for draw, source in enumerate(submission.sets):
+        if fetch and is_missing(source, root):
+            remake(submission, draw, root, data)
         yield f"draw {draw}", _check_source(source, root, fetch, offline)
         if fetch:
             facts = _audit(submission, draw, root, data)
@@ -106,6 +109,8 @@ def _check_source(source: SetSource, root: Path, fetch: bool, offline: bool) -> 
     """On the Hub: the listing alone, or with `fetch` the bytes. Inside the project: the bytes, which cost nothing to hash."""
     from harness.hub import fetch_set, list_set
 
+    if is_missing(source, root):
+        return f"{source.described}: not here; `hlbench run` makes it again and verifies it"
     if source.on_hub and not fetch:
         if offline:
             return f"{source.described}: not looked at (--offline)"

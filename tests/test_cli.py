@@ -9,7 +9,7 @@ from runner_checkout import PROTOCOL, fake_outcome, fake_set, make_checkout
 from harness import cli, doctor, work
 from harness.records import read_records
 
-NAMES = ("demo", "validate", "hash", "fingerprint", "plan", "run", "leaderboard", "select", "distill", "doctor")
+NAMES = ("demo", "validate", "hash", "fingerprint", "plan", "run", "leaderboard", "select", "distill", "show", "doctor")
 VERBS = [(), *[(name,) for name in NAMES]]
 PROTOCOL_VERBS = [("protocols", verb) for verb in ("list", "show", "verify", "freeze", "diff")]
 TEACHER_VERBS = [("teacher", verb) for verb in ("train", "list", "verify")]

@@ -1,8 +1,8 @@
-"""Coreset selectors, one file each: pure functions of scores, features or pixels to an ordered list of rows, IPC per class."""
+"""Coreset selectors, one file each: scores or features, labels and IPC to an ordered list of rows. `registry.py` names them."""
 
 from __future__ import annotations
 
-from harness.coresets import registry
+from harness.coresets.registry import SELECTORS
+from harness.coresets.selector import Selector, Source
 
-# Those that need the split alone; `registry.SELECTORS` holds all.
-SELECTORS = {name: selector for name, selector in registry.SELECTORS.items() if selector.needs != "dynamics"}
+__all__ = ["SELECTORS", "Selector", "Source"]

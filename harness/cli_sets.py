@@ -1,0 +1,126 @@
+"""`hlbench select`, `distill` and `show`: the reference sets, and a look at any set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli_options import APP_SETTINGS, Data, DatasetName, Device, DrawCount, Ipc, Slug, device_of
+from harness.errors import UsageError
+from harness.paths import project_root
+
+sets_app = typer.Typer(**APP_SETTINGS)
+
+Dynamics = Annotated[str | None, typer.Option("--dynamics", help="A recording, as `hlbench dynamics list` names it.")]
+Param = Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE, a parameter of the method; may be repeated.")]
+
+
+@sets_app.command(epilog="Example: hlbench select el2n-easy --dataset digits --ipc 10 --dynamics digits/resnet18-hl-v1-k6")
+def select(
+    method: Annotated[str | None, typer.Argument(metavar="METHOD", help="`hlbench select --list` names them.")] = None,
+    scores: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="With from-scores: npy, csv, parquet or safetensors.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="digits, cifar10, cifar100, tiny-imagenet, imagenet-1k.")
+    ] = None,
+    ipc: Annotated[int | None, typer.Option("--ipc", min=1, help="Images per class.")] = None,
+    draws: DrawCount = 1,
+    slug: Slug = None,
+    dynamics: Dynamics = None,
+    param: Param = None,
+    order: Annotated[str | None, typer.Option("--order", help="With from-scores: highest or lowest first.")] = None,
+    window: Annotated[float, typer.Option("--window", help="With from-scores: share of each class to pass over first.")] = 0.0,
+    data: Data = None,
+    verify: Annotated[Path | None, typer.Option("--verify", help="Make this submission again and compare every byte.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Name the selectors, what they need, their parameters.")] = False,
+) -> None:
+    """Write a coreset as a submission; or prove that a submission is what its method writes."""
+    from harness import reference, reports
+    from harness.regenerate import verify_submission
+    from harness.submissions import FULL_DATASET
+
+    root = project_root()
+    if listed:
+        reports.print_rows(selector_rows(), as_json=False)
+    elif verify is not None:
+        print(verify_submission(root, verify, data, scores))
+    elif method is None or dataset is None or ipc is None:
+        raise UsageError(
+            "a coreset needs METHOD, --dataset and --ipc", fix="see `hlbench select --help`; --list names the methods"
+        )
+    elif method == FULL_DATASET:
+        print(reference.make_full(root, dataset, ipc, data).relative_path)
+    elif method == reference.FROM_SCORES:
+        if scores is None or order is None or slug is None:
+            raise UsageError("from-scores needs a FILE, --order and --slug", fix="see `hlbench select --help`")
+        print(reference.make_from_scores(root, scores, dataset, ipc, order, window, slug, data).relative_path)
+    else:
+        made = reference.make_coreset(root, method, dataset, ipc, draws, data, slug, dynamics, named_values(param))
+        print(made.relative_path)
+
+
+@sets_app.command(epilog="Example: hlbench distill rded --dataset digits --ipc 10 --draws 3")
+def distill(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="kmeans-centroids, rded or ca2d.")],
+    dataset: DatasetName,
+    ipc: Ipc,
+    draws: DrawCount = 1,
+    slug: Slug = None,
+    dynamics: Dynamics = None,
+    param: Param = None,
+    observer: Annotated[str | None, typer.Option("--observer", help="Teacher's id. Default: the one this project pins.")] = None,
+    device: Device = "auto",
+    data: Data = None,
+) -> None:
+    """Write a reference distilled set as a submission: kmeans-centroids, rded, ca2d."""
+    from harness.reference import make_distilled
+
+    chosen = {"dynamics": dynamics, "parameters": named_values(param), "observer": observer, "device": device_of(device)}
+    print(make_distilled(project_root(), method, dataset, ipc, draws, data, slug, **chosen).relative_path)
+
+
+@sets_app.command(epilog="Example: hlbench show submissions/random/digits-ipc10.yaml --out sheet.png")
+def show(
+    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="A submission file.")],
+    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")],
+    draw: Annotated[int, typer.Option("--draw", help="Which of its draws.")] = 0,
+    classes: Annotated[int, typer.Option("--classes", help="Rows: classes, spread over all.")] = 10,
+    images: Annotated[int, typer.Option("--images", help="Columns: images of a class.")] = 10,
+    data: Data = None,
+) -> None:
+    """Write a contact sheet of a set: a row of images for each of some classes."""
+    from harness.show import show_submission
+    from harness.submissions import read_submission
+    from harness.work import Machine
+
+    show_submission(read_submission(submission), Machine(project_root(), data), out, draw, classes, images)
+    print(out)
+
+
+def named_values(texts: list[str] | None) -> dict[str, str]:
+    """`NAME=VALUE` texts as a dict. Raises UsageError for one without a `=`, and for a name given twice."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, sign, value = text.partition("=")
+        if not sign or not name or name in found:
+            raise UsageError(f"{text!r} is no parameter", where="--param", fix="write NAME=VALUE, each name once")
+        found[name] = value
+    return found
+
+
+def selector_rows() -> list[dict[str, str]]:
+    from harness.coresets import SELECTORS
+
+    return [
+        {
+            "method": name,
+            "title": selector.title,
+            "needs": selector.needs,
+            "draws differ": "yes" if selector.randomised else "no",
+            "parameters": ", ".join(f"{key}={value}" for key, value in selector.parameters.items()),
+        }
+        for name, selector in SELECTORS.items()
+    ]
