@@ -14,13 +14,8 @@ from harness.datasets import load_split
 from harness.datasets.base import Split
 from harness.distill.method import DistilledSet
 from harness.errors import SubmissionError
-from harness.submissions import SetSource, Submission
+from harness.submissions import Submission
 from harness.write_submission import provenance_name, write_safetensors
-
-
-def is_missing(source: SetSource, root: Path) -> bool:
-    """Whether these are images to make first."""
-    return source.remade and not (root / source.path).exists()
 
 
 def remake(submission: Submission, draw: int, root: Path, data: Path | None) -> None:

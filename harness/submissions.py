@@ -92,6 +92,10 @@ class SetSource(StrictModel):
         """Whether the images are not kept but made again when they are missing."""
         return self.path is not None and self.path.startswith(f"{MADE}/")
 
+    def is_missing(self, root: Path) -> bool:
+        """Whether these are images to make first, in the checkout at `root`."""
+        return self.remade and not (root / self.path).exists()
+
     @property
     def pinned(self) -> str:
         """`org/name@<40 hex>` or the project path, for records."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from harness import canonical
 from harness.errors import HlbenchError, SubmissionError, UsageError
-from harness.remake import is_missing, remake
 from harness.set_files import Limits, check_listing, list_folder
 from harness.submissions import SetSource, Submission, read_submission
 
@@ -74,7 +73,9 @@ def _checks(
     yield "place", submission.relative_path
     yield "dataset", _known_dataset(submission)
     for draw, source in enumerate(submission.sets):
-        if fetch and is_missing(source, root):
+        if fetch and source.is_missing(root):
+            from harness.remake import remake  # costs the import of numpy
+
             remake(submission, draw, root, data)
         yield f"draw {draw}", _check_source(source, root, fetch, offline)
         if fetch:
@@ -109,7 +110,7 @@ def _check_source(source: SetSource, root: Path, fetch: bool, offline: bool) -> 
     """On the Hub: the listing alone, or with `fetch` the bytes. Inside the project: the bytes, which cost nothing to hash."""
     from harness.hub import fetch_set, list_set
 
-    if is_missing(source, root):
+    if source.is_missing(root):
         return f"{source.described}: not here; `hlbench run` makes it again and verifies it"
     if source.on_hub and not fetch:
         if offline:

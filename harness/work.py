@@ -136,12 +136,12 @@ def load_set(submission: Submission, draw: int, machine: Machine) -> CheckedSet:
     from harness.datasets import dataset_spec, load_split
     from harness.hub import fetch_set
     from harness.intake import read_set
-    from harness.remake import is_missing, remake
+    from harness.remake import remake
 
     if submission.kind == "full":
         return whole_split(submission, load_split(submission.dataset, "train", machine.data))
     try:
-        if is_missing(submission.sets[draw], machine.root):
+        if submission.sets[draw].is_missing(machine.root):
             remake(submission, draw, machine.root, machine.data)
         fetched = fetch_set(submission.sets[draw], machine.root)
         spec = dataset_spec(submission.dataset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -85,6 +86,8 @@ def start_hlbench(root: Path, *arguments: str, **environment: str) -> subprocess
     return subprocess.Popen(
         [sys.executable, str(script), *arguments], cwd=root, env={**os.environ, **environment},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # A suite started in a shell's background ignores Ctrl-C, and so would the process that a test interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
