@@ -188,6 +188,9 @@ class Submission(StrictModel):
         deciding = {"slug", "kind", "dataset", "ipc", "split_fingerprint", "images", "sets"}
         return canonical.digest(self.model_dump(mode="json", include=deciding))
 
+    def __hash__(self) -> int:
+        return hash(self.digest)  # the fields of `made_by` are no keys
+
     @property
     def draws(self) -> int:
         """How many sets are trained on; the full dataset is one."""

@@ -92,6 +92,11 @@ def test_the_shipped_digits_sets_are_byte_for_byte_what_the_code_writes(path):
     assert "every byte the same" in verify_submission(ROOT, path)
 
 
+def test_submissions_are_told_apart_by_what_decides_a_result(tmp_path):
+    ca2d, rded = (read_submission(ROOT / f"submissions/{method}/digits-ipc1.yaml") for method in ("ca2d", "rded"))
+    assert len({ca2d, rded, read_submission(ROOT / "submissions/ca2d/digits-ipc1.yaml")}) == 2
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_shipped_digits_sets_pass_their_own_intake(path):
     submission = read_submission(path)
