@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import canonical
 from harness.errors import HlbenchError, SubmissionError, UsageError
 from harness.set_files import Limits, check_listing, list_folder
 from harness.submissions import SetSource, Submission, read_submission
+
+if TYPE_CHECKING:
+    from harness.imageset import ImageSet
 
 
 @dataclass
@@ -72,6 +75,9 @@ def _checks(
     _check_place(path, submission, root)
     yield "place", submission.relative_path
     yield "dataset", _known_dataset(submission)
+    if fetch and submission.kind == "full":
+        _load(submission, 0, root, data)
+        yield "training split", f"its fingerprint is {submission.split_fingerprint[:12]}, as the file says"
     for draw, source in enumerate(submission.sets):
         if fetch and source.is_missing(root):
             from harness.remake import remake  # costs the import of numpy
@@ -79,7 +85,7 @@ def _checks(
             remake(submission, draw, root, data)
         yield f"draw {draw}", _check_source(source, root, fetch, offline)
         if fetch:
-            facts = _audit(submission, draw, root, data)
+            _, facts = _load(submission, draw, root, data)
             audits.append({"submission": submission.relative_path, "draw": draw, **facts})
             yield f"draw {draw} images", f"{facts['images']} images, {facts['duplicate_images']} duplicates"
             if "labels_not_used" in facts:
@@ -103,6 +109,8 @@ def _known_dataset(submission: Submission) -> str:
         spec = dataset_spec(submission.dataset)
     except UsageError as error:
         raise SubmissionError(error.what, where=f"{submission.relative_path}: dataset", fix=error.fix) from error
+    if submission.kind == "full":
+        return f"{spec.classes} classes, {spec.train_rows:,} training images"
     return f"{spec.classes} classes, so {spec.classes * submission.ipc} images a draw"
 
 
@@ -121,7 +129,7 @@ def _check_source(source: SetSource, root: Path, fetch: bool, offline: bool) -> 
     return f"{source.described}: {len(fetched.files)} files, {fetched.bytes:,} bytes, content_sha256 agrees"
 
 
-def _audit(submission: Submission, draw: int, root: Path, data: Path | None) -> dict[str, Any]:
+def _load(submission: Submission, draw: int, root: Path, data: Path | None) -> tuple[ImageSet, dict[str, Any]]:
     from harness.work import Machine, load_set
 
-    return load_set(submission, draw, Machine(root, data))[1]
+    return load_set(submission, draw, Machine(root, data))

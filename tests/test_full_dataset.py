@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from harness.datasets import load_split
-from harness.errors import SubmissionError
+from harness.errors import SubmissionError, UsageError
 from harness.imageset import ImageSet
 from harness.plan import plan_units
 from harness.protocols import find_protocol
@@ -20,6 +20,7 @@ from harness.submissions import FULL_DATASET, read_submission
 from harness.teachers import find_teacher
 from harness.training.evaluate_set import train_and_evaluate
 from harness.training.trainer import epoch_orders
+from harness.validation import validate
 from harness.work import Machine, load_set
 
 ROOT = Path(__file__).parent.parent
@@ -70,8 +71,6 @@ def test_the_full_dataset_is_seen_for_the_images_and_steps_of_a_set_of_its_ipc(r
 
 def test_a_set_of_another_size_is_neither_a_set_of_the_ipc_nor_the_full_dataset():
     train, test = load_split("digits", "train"), load_split("digits", "test")
-    from harness.errors import UsageError
-
     with pytest.raises(UsageError, match="do not fit"):
         train_and_evaluate(
             find_protocol(ROOT, "digits/resnet18-hl/v1"), 1, ImageSet(train.images[:50], train.labels[:50]), test, 0, "cpu"
@@ -94,6 +93,15 @@ def test_another_training_split_than_the_files_is_refused(tmp_path):
     with pytest.raises(SubmissionError, match="another than the submission names") as caught:
         load_set(submission, 0, Machine(ROOT, device="cpu"))
     assert "split_fingerprint" in caught.value.where
+
+
+def test_validation_compares_the_training_split_when_it_is_fetched(tmp_path):
+    findings = validate([SHIPPED], ROOT, fetch=True, offline=True, data=None)
+    assert not findings.errors
+    assert "training split" in [check["check"] for check in findings.checks]
+    foreign = written(tmp_path, split_fingerprint="0" * 64)
+    (error,) = validate([foreign], tmp_path, fetch=True, offline=True, data=None).errors
+    assert "another than the submission names" in error.what
 
 
 @pytest.mark.parametrize(
