@@ -72,7 +72,7 @@ def distill(
     dynamics: Dynamics = None,
     param: Param = None,
     observer: Annotated[str | None, typer.Option("--observer", help="Teacher's id. Default: the one this project pins.")] = None,
-    device: Device = "auto",
+    device: Device = "cpu",
     data: Data = None,
 ) -> None:
     """Write a reference distilled set as a submission: kmeans-centroids, rded, ca2d."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def make_from_scores(
     rows = select_from_scores(read_scores(scores, len(train)), train.labels, ipc, order, window)
     notes = f"The {order} scores of each class{f', after the first {window:g} of it' if window else ''}, from a file of scores."
     header = _header(FROM_SCORES, f"From scores: {slug}", notes, "CC0-1.0")
-    command = f"hlbench select {FROM_SCORES} {scores.name} --dataset {dataset} --ipc {ipc} --order {order} --window {window:g}"
+    options = f"--dataset {dataset} --ipc {ipc} --order {order} --window {window:g}"
+    command = f"hlbench select {FROM_SCORES} {shlex.quote(scores.name)} {options}"
     inputs = {scores.name: file_sha256(scores)}
     made_by = _made_by(f"{command} --slug {slug}", train, {"order": order, "window": window}, inputs)
     return write_coreset(folder, header, train, ipc, [rows], made_by)
@@ -91,7 +93,7 @@ def make_distilled(
     dynamics: str | None = None,
     parameters: Mapping[str, int | str | None] | None = None,
     observer: str | None = None,
-    device: str = "auto",
+    device: str = "cpu",
     on_class: Callable[[int, int], None] | None = None,
 ) -> Submission:
     """As `make_coreset`, of a distilled set.
@@ -162,7 +164,7 @@ def _made_by(command: str, train: Split, parameters: Parameters, inputs: Mapping
 def _given(method: str, dataset: str, ipc: int, draws: int, slug: str | None, parameters: Parameters) -> str:
     """The arguments that both verbs share, as a command line."""
     options = [f"--slug {slug}"] if slug else []
-    options += [f"--param {name}={value}" for name, value in parameters.items()]
+    options += [f"--param {shlex.quote(f'{name}={value}')}" for name, value in parameters.items()]
     return " ".join([f"{method} --dataset {dataset} --ipc {ipc} --draws {draws}", *options])
 
 

@@ -10,19 +10,30 @@ import tempfile
 from pathlib import Path
 
 from harness import canonical
-from harness.datasets import load_split
+from harness.datasets import dataset_spec, load_split
 from harness.datasets.base import Split
 from harness.distill.method import DistilledSet
-from harness.errors import SubmissionError
-from harness.submissions import Submission
+from harness.errors import SubmissionError, UsageError
+from harness.intake.expected import expected_of
+from harness.submissions import MADE, Submission
 from harness.write_submission import provenance_name, write_safetensors
 
 
 def remake(submission: Submission, draw: int, root: Path, data: Path | None) -> None:
     """Write the draw's images to the place the submission names, if they hash to its content_sha256. Raises SubmissionError."""
+    expected_of(submission, dataset_spec(submission.dataset))  # sizes are bounded before anything is made
     source = submission.sets[draw]
     target = root / source.path
-    made = _made(submission, draw, root, load_split(submission.dataset, "train", data))
+    if not target.parent.resolve().is_relative_to(root.resolve() / MADE):
+        raise SubmissionError(
+            "images would be made outside the project", where=f"{submission.relative_path}: draw {draw}",
+            why=f"{target.parent} leads to {target.parent.resolve()}", fix="remove the symbolic link",
+        )  # fmt: skip
+    try:
+        made = _made(submission, draw, root, load_split(submission.dataset, "train", data))
+    except UsageError as error:
+        where = f"{submission.relative_path}: draw {draw}"
+        raise SubmissionError(error.what, where=where, why=error.why, fix=error.fix) from error
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         fresh = Path(scratch) / target.name
@@ -56,6 +67,6 @@ def _made(submission: Submission, draw: int, root: Path, train: Split) -> Distil
             "the images are not here and cannot be made again",
             where=str(root / submission.sets[draw].path),
             why=f"{beside} is missing",
-            fix="restore it from version control" + (f", or run: {submission.made_by.command}" if submission.made_by else ""),
+            fix="restore it from version control",
         )
     return distiller.run(Source(train), submission.ipc, draw, **(submission.made_by.parameters if submission.made_by else {}))

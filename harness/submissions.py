@@ -44,6 +44,7 @@ HttpsUrl = Annotated[
     Field(max_length=500),
     _of_form(r"https://[^\s<>\"'|`\\@/]+(/[^\s<>\"'|`\\]*)?", "a web address that begins with https:// and has no user name"),
 ]
+PlainName = Annotated[str, Field(max_length=200), _of_form(r"[ -~]+", "a name of plain letters")]
 RepoId = Annotated[
     str, _of_form(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", "a Hub repo is <owner>/<name>, not its address")
 ]
@@ -132,10 +133,12 @@ class MadeBy(StrictModel):
     `parameters`: all of the method's. `inputs`: sha256 of what it used beside the training split (a teacher, a scoring run).
     """
 
-    command: Annotated[str, Field(max_length=500)]
+    command: Annotated[
+        str, Field(max_length=1000), _of_form(r"hlbench (select|distill) [ -~]+", "an hlbench command on one line")
+    ]
     split_fingerprint: Sha256
-    parameters: dict[str, int | float | str | None] = Field(default_factory=dict)
-    inputs: dict[str, Sha256] = Field(default_factory=dict)
+    parameters: Annotated[dict[PlainName, int | float | PlainName | None], Field(max_length=20)] = Field(default_factory=dict)
+    inputs: Annotated[dict[PlainName, Sha256], Field(max_length=10)] = Field(default_factory=dict)
 
 
 class Submission(StrictModel):
@@ -166,6 +169,14 @@ class Submission(StrictModel):
         hashes = [source.content_sha256 for source in self.sets]
         if len(set(hashes)) < len(hashes):
             raise ValueError("the same content_sha256 is listed twice; a draw is another distillation or selection, not a copy")
+        return self
+
+    @model_validator(mode="after")
+    def _made_again_in_its_own_place(self):
+        place = f"{MADE}/{self.slug}/{self.dataset}-ipc{self.ipc}/"
+        for source in self.sets:
+            if source.remade and (self.kind != "distilled" or not source.path.startswith(place)):
+                raise ValueError(f"images that are made again belong to a distilled set and lie below {place}")
         return self
 
     @model_validator(mode="after")
@@ -230,6 +241,17 @@ def read_submission(path: Path) -> Submission:
                 fix=f"write {submission.dataset}-ipc{submission.ipc}.yaml, or mend the key",
             )
     return submission
+
+
+def check_place(path: Path, submission: Submission, root: Path) -> None:
+    """Raises SubmissionError when the file at `path` is not the one that the checkout at `root` has under that name."""
+    if path.resolve() != (root / submission.relative_path).resolve():
+        raise SubmissionError(
+            "the submission lies in the wrong place",
+            where=str(path),
+            why=f"in checkout {root} it would be found at {submission.relative_path}",
+            fix=f"move it to {submission.relative_path}",
+        )
 
 
 def find_submissions(root: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness import canonical
 from harness.errors import HlbenchError, SubmissionError, UsageError
 from harness.set_files import Limits, check_listing, list_folder
-from harness.submissions import SetSource, Submission, read_submission
+from harness.submissions import SetSource, Submission, check_place, read_submission
 
 if TYPE_CHECKING:
     from harness.imageset import ImageSet
@@ -72,7 +72,7 @@ def _checks(
     """(check, detail) of each check passed. Raises HlbenchError at the first that is not."""
     submission = read_submission(path)
     yield "schema", f"{submission.kind}, {submission.dataset}, IPC {submission.ipc}, {submission.draws} draws"
-    _check_place(path, submission, root)
+    check_place(path, submission, root)
     yield "place", submission.relative_path
     yield "dataset", _known_dataset(submission)
     if fetch and submission.kind == "full":
@@ -90,16 +90,6 @@ def _checks(
             yield f"draw {draw} images", f"{facts['images']} images, {facts['duplicate_images']} duplicates"
             if "labels_not_used" in facts:
                 yield f"draw {draw} labels", facts["labels_not_used"]
-
-
-def _check_place(path: Path, submission: Submission, root: Path) -> None:
-    if path.resolve() != (root / submission.relative_path).resolve():
-        raise SubmissionError(
-            "the submission lies in the wrong place",
-            where=str(path),
-            why=f"in checkout {root} it would be found at {submission.relative_path}",
-            fix=f"move it to {submission.relative_path}",
-        )
 
 
 def _known_dataset(submission: Submission) -> str:

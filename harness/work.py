@@ -156,6 +156,8 @@ def load_set(submission: Submission, draw: int, machine: Machine) -> CheckedSet:
 
 def whole_split(submission: Submission, train: Split) -> CheckedSet:
     """The training split as the set of a `kind: full` submission. Raises SubmissionError when it is another than the file's."""
+    import numpy as np
+
     from harness.imageset import ImageSet
 
     if train.fingerprint != submission.split_fingerprint:
@@ -165,7 +167,7 @@ def whole_split(submission: Submission, train: Split) -> CheckedSet:
             why=f"{train.fingerprint[:12]} here, {submission.split_fingerprint[:12]} in the file",
             fix="use the dataset at the revision of its protocol; see `hlbench doctor`",
         )
-    return ImageSet(train.images, train.labels), {}
+    return ImageSet(train.images, train.labels, source_rows=np.arange(len(train))), {}
 
 
 def train_unit(

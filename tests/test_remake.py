@@ -92,12 +92,33 @@ def test_other_images_than_the_submission_names_are_not_written(without_images):
     assert not list((without_images / f"made/rded/{NAME}").iterdir())
 
 
-def test_a_lost_provenance_names_the_command_that_makes_the_set(without_images):
+def test_a_lost_provenance_names_the_file_to_restore_and_repeats_no_command_of_a_stranger(without_images):
     submission = read_submission(without_images / f"submissions/rded/{NAME}.yaml")
     (without_images / f"submissions/rded/{NAME}/draw0.provenance.parquet").unlink()
     with pytest.raises(SubmissionError) as refusal:
         load_set(submission, 0, Machine(without_images))
-    assert "hlbench distill rded --dataset digits --ipc 2 --draws 2 --param factor=2 --param crops=3" in str(refusal.value)
+    assert "draw0.provenance.parquet is missing" in str(refusal.value)
+    assert "hlbench distill" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("place", ["made/victim/digits-ipc2/draw0.safetensors", "made/draw0.safetensors"])
+def test_images_are_made_in_their_own_submissions_place_alone(without_images, place):
+    path = without_images / f"submissions/rded/{NAME}.yaml"
+    path.write_text(path.read_text().replace(f"made/rded/{NAME}/draw0.safetensors", place))
+    with pytest.raises(SubmissionError, match="schema") as refusal:
+        read_submission(path)
+    assert f"below made/rded/{NAME}/" in str(refusal.value)
+
+
+def test_images_are_not_made_behind_a_link_that_leads_out_of_the_project(without_images, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    shutil.rmtree(without_images / "made", ignore_errors=True)
+    (without_images / "made").symlink_to(outside)
+    submission = read_submission(without_images / f"submissions/rded/{NAME}.yaml")
+    with pytest.raises(SubmissionError, match="outside the project"):
+        load_set(submission, 0, Machine(without_images))
+    assert not list(outside.rglob("*.safetensors"))
 
 
 def test_a_set_that_needs_the_split_alone_is_made_again_by_its_method(tmp_path, monkeypatch):

@@ -9,14 +9,14 @@ from pathlib import Path
 
 FORMS = {
     "SUBMISSION": r"submissions/[a-z0-9][a-z0-9-]{0,63}/[a-z0-9-]+-ipc[1-9][0-9]*\.yaml",
-    "REGIME": r"hl",
-    "PROTOCOL": r"|[a-z0-9-]+/[a-z0-9-]+-hl/v[1-9][0-9]*",
+    "REGIME": r"hl|sl|sl-kd|all",
+    "PROTOCOL": r"|[a-z0-9-]+/[a-z0-9-]+-(hl|sl|sl-kd)/v[1-9][0-9]*",
     "SHARD": r"|[1-9][0-9]{0,2}/[1-9][0-9]{0,2}",
 }
 MEANT = {
     "SUBMISSION": "submissions/<slug>/<dataset>-ipc<N>.yaml",
-    "REGIME": "hl",
-    "PROTOCOL": "<dataset>/<student>-hl/v<N>, or nothing",
+    "REGIME": "hl, sl, sl-kd or all",
+    "PROTOCOL": "<dataset>/<student>-<regime>/v<N>, or nothing",
     "SHARD": "i/N, or nothing",
 }
 

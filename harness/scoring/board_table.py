@@ -187,6 +187,8 @@ def _teacher(protocol: Protocol, places: Places) -> str:
         card = read_card(places.root, name)
     except EnvironmentProblem:
         return f" Teacher {name}, which this checkout lacks."
+    if card.weights.sha256 != protocol.labels.teacher_sha256:
+        return f" Teacher {name}; the card in this checkout is of other weights."
     source = "measured" if card.accuracy.source == "measured" else "as published"
     link = file_link(name, places.project(f"teachers/{name}/{CARD}"))
     return f" Teacher {link}: {cells.number(card.accuracy.test_top1)}% on the test split ({source})."

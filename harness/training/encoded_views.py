@@ -74,9 +74,12 @@ class EncodedEvaluationViews:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         settings = self.protocol.evaluation
+        # A synthetic image is labelled as it is (methods A.7), whether or not the set was small enough to be decoded.
+        synthetic = isinstance(self.data, ImageSet) and self.data.source_rows is None
+        short_side, crop = (0, 0) if synthetic else (settings.resize_short_side, settings.center_crop)
 
         def view(encoded: bytes, row: int) -> np.ndarray:
-            return eval_view(encoded, settings.resize_short_side, settings.center_crop)
+            return eval_view(encoded, short_side, crop)
 
         labels = torch.from_numpy(self.data.labels).split(TEST_BATCH)
         batches = iterate_batches(self.data.images, np.arange(len(self.data)), TEST_BATCH, view, _workers())
