@@ -94,8 +94,8 @@ def test_the_shipped_digits_sets_are_byte_for_byte_what_the_code_writes(path):
 
 
 def test_submissions_are_told_apart_by_what_decides_a_result(tmp_path):
-    ca2d, rded = (read_submission(ROOT / f"submissions/{method}/digits-ipc1.yaml") for method in ("ca2d", "rded"))
-    assert len({ca2d, rded, read_submission(ROOT / "submissions/ca2d/digits-ipc1.yaml")}) == 2
+    cad, rded = (read_submission(ROOT / f"submissions/{method}/digits-ipc1.yaml") for method in ("cad-prune", "rded"))
+    assert len({cad, rded, read_submission(ROOT / "submissions/cad-prune/digits-ipc1.yaml")}) == 2
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
