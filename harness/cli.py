@@ -53,7 +53,7 @@ app.add_typer(sets_app)
 
 @app.command(epilog="Example: hlbench demo --ipc 1,5,10")
 def demo(
-    ipc: Annotated[str, typer.Option("--ipc", help="Images per class: some of 1,5,10.")] = "1,10",
+    ipc: Annotated[str, typer.Option("--ipc", help="Images per class: some of 1,5,10.")] = "1,5",
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the records of earlier demos first.")] = False,
     workers: Workers = None,
     device: Device = "auto",
