@@ -1,4 +1,4 @@
-"""What a distillation objective is here: a loss of a fixed set of real images, evaluated with the same random draws for every set.
+"""What a distillation objective is here: a loss of a fixed set of real images, under the same random draws for every set.
 
 Nothing is optimised (arXiv 2604.18811, section 4). The sets are subsets of the training split, given as row numbers; a row that
 is named twice counts twice. Whatever an objective draws (networks, augmentations, batches of real images, start epochs) depends
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.canonical import sha256_hex
+from harness.canonical import digest
 from harness.datasets.base import Split
 from harness.teachers import PinnedTeacher, TeacherCard
 
@@ -74,7 +74,7 @@ class Objective:
     def identity(self, dataset: str, used: Mapping[str, str]) -> str:
         """sha256 (64 hex) over name, version, settings for the dataset and `used`: the hashes of what the scene supplies."""
         facts = {"objective": self.name, "version": self.version, "settings": self.settings_for(dataset), "used": dict(used)}
-        return sha256_hex(facts)
+        return digest(facts)
 
 
 @dataclass(frozen=True)
