@@ -75,11 +75,14 @@ def distill(
     device: Device = "cpu",
     data: Data = None,
 ) -> None:
-    """Write a reference distilled set as a submission: kmeans-centroids, rded, ca2d."""
+    """Write a reference distilled set as a submission: kmeans-centroids, rded, ca2d. Run it again to resume."""
+    from harness.progress import count_classes
     from harness.reference import make_distilled
 
     chosen = {"dynamics": dynamics, "parameters": named_values(param), "observer": observer, "device": device_of(device)}
-    print(make_distilled(project_root(), method, dataset, ipc, draws, data, slug, **chosen).relative_path)
+    with count_classes() as counted:
+        made = make_distilled(project_root(), method, dataset, ipc, draws, data, slug, **chosen, on_class=counted, recall=True)
+    print(made.relative_path)
 
 
 @sets_app.command(epilog="Example: hlbench show submissions/random/digits-ipc10.yaml --out sheet.png")

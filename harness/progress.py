@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -14,9 +14,11 @@ from rich.table import Column
 from rich.text import Text
 
 from harness.plan import Unit, unit_state
-from harness.reports import debugging, readable_seconds
+from harness.reports import console, debugging, readable_seconds
 from harness.runner import Summary, run_units
 from harness.work import Event, Machine, Report
+
+SECONDS_BETWEEN_LINES = 20.0
 
 
 def run_with_progress(units: list[Unit], machine: Machine, workers: int, console: Console) -> Summary:
@@ -101,3 +103,25 @@ def _print_failure(event: Event, console: Console) -> None:
     console.print(Text(f"FAILED {event.unit}: {event.text}"), soft_wrap=True)
     if event.details and debugging():
         console.print(Text(event.details), soft_wrap=True)
+
+
+@contextmanager
+def count_classes() -> Iterator[Callable[[int, int], None]]:
+    """Within the block the yielded function shows (classes done, classes) on stderr: a bar on a terminal, else now and then a line."""
+    shown = console(stderr=True)
+    if shown.is_terminal:
+        with Progress(
+            BarColumn(20), MofNCompleteColumn(), TextColumn("classes"), TimeRemainingColumn(), console=shown
+        ) as progress:
+            task = progress.add_task("", total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+        return
+    last = time.monotonic()
+
+    def line(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > SECONDS_BETWEEN_LINES:
+            shown.print(Text(f"{done} of {total} classes"))
+            last = time.monotonic()
+
+    yield line

@@ -95,11 +95,12 @@ def make_distilled(
     observer: str | None = None,
     device: str = "cpu",
     on_class: Callable[[int, int], None] | None = None,
+    recall: bool = False,
 ) -> Submission:
     """As `make_coreset`, of a distilled set.
 
     `observer`: a teacher's id, None for the one this project pins. `dynamics`: the recording whose CAD scores CA2D selects by.
-    `on_class`: told (classes done, classes) of each draw.
+    `on_class`: told (classes done, classes) of each draw. `recall`: go on where an interrupted call of it stopped.
     """
     from harness.distill import method as distillation  # costs the import of torch
     from harness.distill.observer import load_observer
@@ -112,7 +113,7 @@ def make_distilled(
     train = load_split(dataset, "train", data)
     judge = load_observer(root, dataset, len(train), observer, device) if "observer" in distiller.needs else None
     recording = _recording(root, SELECTORS["cad-prune"], train, dynamics) if "cad" in distiller.needs else None
-    source = distillation.Source(train, judge, _cad(recording), on_class)
+    source = distillation.Source(train, judge, _cad(recording), on_class, recall)
     made = [distiller.run(source, ipc, draw, **settled) for draw in range(draws)]
     inputs = {f"teachers/{judge.teacher}": judge.sha256} if judge else {}
     inputs |= {_dynamics_name(recording): recording.sha256} if recording else {}

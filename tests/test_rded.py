@@ -19,7 +19,7 @@ from harness.distill.method import Source
 from harness.distill.observer import Observer, load_observer
 from harness.distill.patches import Layout, StitchedImages
 from harness.distill.provenance import provenance_bytes
-from harness.distill.rded import crop_boxes, most_realistic, random_pools
+from harness.distill.rded import crop_boxes, judgement_key, most_realistic, random_pools
 from harness.distill.registry import DISTILLERS
 from harness.errors import ProtocolError, UsageError
 from harness.imageset import EncodedImages
@@ -237,3 +237,42 @@ def test_images_are_made_anew_each_time_and_end_where_the_set_ends(few):
     assert len(distilled.images) == len(list(distilled.images)) == 10
     with pytest.raises(IndexError):
         distilled.images[10]
+
+
+def test_an_interrupted_pass_goes_on_and_another_ipc_asks_the_observer_nothing(few, tmp_path):
+    layout, asked = Layout(2, 12), []
+    pools = random_pools(few, layout, 0, 8)
+
+    def stop_at_class_4(done: int, total: int) -> None:
+        asked.append(done)
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        most_realistic(few.images, pools, toy_observer(12), layout, 0, on_class=stop_at_class_4, kept=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"class{label}.safetensors" for label in range(4)]
+    resumed = most_realistic(few.images, pools, toy_observer(12), layout, 0, kept=tmp_path)
+    unbroken = most_realistic(few.images, pools, toy_observer(12), layout, 0)
+    for ours, theirs in ((resumed.rows, unbroken.rows), (resumed.boxes, unbroken.boxes)):
+        assert np.array_equal(ours, theirs)
+    deaf = Observer(logits=lambda batch: pytest.fail("asked again"), resolution=12, statistics=toy_observer(12).statistics)
+    smaller = most_realistic(few.images, pools, deaf, Layout(1, 12), 0, kept=tmp_path)
+    assert np.array_equal(smaller.rows, unbroken.of_ipc(1).rows)
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b""), lambda file: file.write_bytes(file.read_bytes()[:-3])])
+def test_a_damaged_judgement_is_made_anew(few, tmp_path, damage):
+    layout = Layout(2, 12)
+    pools = random_pools(few, layout, 0, 8)
+    first = most_realistic(few.images, pools, toy_observer(12), layout, 0, kept=tmp_path)
+    damage(tmp_path / "class3.safetensors")
+    again = most_realistic(few.images, pools, toy_observer(12), layout, 0, kept=tmp_path)
+    assert np.array_equal(first.boxes, again.boxes)
+
+
+def test_judgements_of_another_draw_pool_or_number_of_crops_are_others(few):
+    layout, pools = Layout(2, 12), random_pools(few, Layout(2, 12), 0, 8)
+    keys = [judgement_key(source(few), pools, layout, 0, 5), judgement_key(source(few), pools, layout, 1, 5)]
+    keys += [judgement_key(source(few), pools, layout, 0, 4), judgement_key(source(few), pools[::-1], layout, 0, 5)]
+    assert len(set(keys)) == 4
+    assert judgement_key(source(few), pools, Layout(1, 12), 0, 5) == keys[0]

@@ -25,12 +25,14 @@ class Source:
         observer: a pinned teacher of that dataset.
         cad: CAD-Prune scores (methods F.11), float [N], higher is picked first.
         on_class: told (classes done, classes in all) by the methods that take minutes.
+        recall: whether those may take from the cache what the observer said before, so that an interrupted one goes on.
     """
 
     split: Split
     observer: Observer | None = None
     cad: np.ndarray | None = None
     on_class: Callable[[int, int], None] | None = None
+    recall: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,16 @@ IPC * f² most realistic, stitched f x f into IPC images. What differs from the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from harness.canonical import digest, sha256_hex
 from harness.datasets.base import Split
 from harness.datasets.decode import image_size
+from harness.distill.judged import Judged, folder_of, recalled
 from harness.distill.method import DistilledSet, Source
 from harness.distill.observer import BATCH, Observer
 from harness.distill.patches import Layout, Patches, StitchedImages, arranged, cut_all
@@ -50,8 +54,28 @@ def layout_for(source: Source, ipc: int, factor: int | None) -> Layout:
 def stitched_set(source: Source, pools: Sequence[np.ndarray], layout: Layout, draw: int, crops: int) -> DistilledSet:
     """The set that the images of `pools` (rows of each class, ascending) give."""
     split = source.split
-    patches = most_realistic(split.images, pools, source.observer, layout, draw, crops, on_class=source.on_class)
+    kept = folder_of(judgement_key(source, pools, layout, draw, crops)) if source.recall else None
+    patches = most_realistic(split.images, pools, source.observer, layout, draw, crops, on_class=source.on_class, kept=kept)
     return DistilledSet(StitchedImages(split.images, patches), patches.labels, layout.factor, patches)
+
+
+def judgement_key(source: Source, pools: Sequence[np.ndarray], layout: Layout, draw: int, crops: int) -> str:
+    """Names everything that the observer's judgements hang on, rounding included; the IPC is not among it. 64 hex digits."""
+    observer = source.observer
+    return digest(
+        {
+            "split": source.split.fingerprint,
+            "observer": observer.sha256,
+            "device": observer.device,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "pools": [sha256_hex(np.ascontiguousarray(pool, dtype="<i8").tobytes()) for pool in pools],
+            "side": layout.side,
+            "piece_side": layout.piece_side,
+            "draw": draw,
+            "crops": crops,
+        }
+    )
 
 
 def random_pools(split: Split, layout: Layout, draw: int, images_per_class: int) -> list[np.ndarray]:
@@ -94,29 +118,44 @@ def most_realistic(
     crops: int = CROPS,
     batch: int = BATCH,
     on_class: Callable[[int, int], None] | None = None,
+    kept: Path | None = None,
 ) -> Patches:
     """The pieces of a stitched set: of each image of `pools` its most realistic crop, of those the lowest cross-entropies.
 
     Ties go to the first crop and the lowest row. Only one class is decoded at a time. `batch`: pieces per pass of the observer;
-    no random number depends on it.
+    no random number depends on it. `kept`: folder of this pass's judgements, used where they are there; None asks anew.
     """
     if crops < 1:
         raise UsageError(f"{crops} crops an image", where="crops", fix="choose 1 or more")
     rows, boxes, values = [], [], []
     for label, pool in enumerate(pools):
-        found = crop_boxes(images, pool, crops, generator_for(draw, f"rded/crops/class{label}"))
-        pieces = torch.from_numpy(cut_all(images, pool, found, layout.piece_side))
-        cross_entropy = observer.cross_entropy(pieces.flatten(0, 1), label, layout.side, batch).view(len(pool), crops).numpy()
-        best, lowest = cross_entropy.argmin(axis=1), cross_entropy.min(axis=1)
-        order = np.argsort(lowest, kind="stable")[arranged(layout)]
+        ask = partial(judge_class, images, pool, label, observer, layout, draw, crops, batch)
+        judged = recalled(kept / f"class{label}.safetensors", len(pool), ask) if kept else ask()
+        order = np.argsort(judged.cross_entropy, kind="stable")[arranged(layout)]
         rows.append(pool[order])
-        boxes.append(found[order, best[order]])
-        values.append(lowest[order])
+        boxes.append(judged.boxes[order])
+        values.append(judged.cross_entropy[order])
         if on_class:
             on_class(label + 1, len(pools))
-    return Patches(
-        layout, np.concatenate(rows), np.concatenate(boxes).astype(np.int32), np.concatenate(values).astype(np.float32)
-    )
+    return Patches(layout, np.concatenate(rows), np.concatenate(boxes), np.concatenate(values).astype(np.float32))
+
+
+def judge_class(
+    images: np.ndarray | EncodedImages,
+    pool: np.ndarray,
+    label: int,
+    observer: Observer,
+    layout: Layout,
+    draw: int,
+    crops: int,
+    batch: int,
+) -> Judged:
+    """The most realistic of `crops` random crops of every image of `pool`, and how realistic it is."""
+    found = crop_boxes(images, pool, crops, generator_for(draw, f"rded/crops/class{label}"))
+    pieces = torch.from_numpy(cut_all(images, pool, found, layout.piece_side))
+    cross_entropy = observer.cross_entropy(pieces.flatten(0, 1), label, layout.side, batch).view(len(pool), crops).numpy()
+    best = cross_entropy.argmin(axis=1)
+    return Judged(found[np.arange(len(pool)), best].astype(np.int32), cross_entropy.min(axis=1))
 
 
 def crop_boxes(images: np.ndarray | EncodedImages, rows: np.ndarray, crops: int, generator: torch.Generator) -> np.ndarray:
