@@ -107,7 +107,7 @@ def _print_failure(event: Event, console: Console) -> None:
 
 @contextmanager
 def count_classes() -> Iterator[Callable[[int, int], None]]:
-    """Within the block the yielded function shows (classes done, classes) on stderr: a bar on a terminal, else now and then a line."""
+    """Within the block the yielded function shows (classes done, classes) on stderr: as a bar, or as lines in a log."""
     shown = console(stderr=True)
     if shown.is_terminal:
         with Progress(
