@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import APP_SETTINGS, Data, DatasetName, Device, DrawCount, Ipc, Slug, device_of
+from harness.cli_options import APP_SETTINGS, Data, DatasetName, Device, DrawCount, Ipc, Slug, Submissions, device_of
 from harness.errors import UsageError
 from harness.paths import project_root
 
@@ -87,19 +87,29 @@ def distill(
 
 @sets_app.command(epilog="Example: hlbench show submissions/random/digits-ipc10.yaml --out sheet.png")
 def show(
-    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="A submission file.")],
-    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")],
-    draw: Annotated[int, typer.Option("--draw", help="Which of its draws.")] = 0,
-    classes: Annotated[int, typer.Option("--classes", help="Rows: classes, spread over all.")] = 10,
-    images: Annotated[int, typer.Option("--images", help="Columns: images of a class.")] = 10,
+    submissions: Submissions,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The PNG to write. Default: beside the file, where boards link.")
+    ] = None,
+    draw: Annotated[int, typer.Option("--draw", help="With --out: which of its draws.")] = 0,
+    classes: Annotated[int, typer.Option("--classes", help="With --out, rows: classes, spread over all.")] = 10,
+    images: Annotated[int, typer.Option("--images", help="With --out, columns: images of a class.")] = 10,
     data: Data = None,
 ) -> None:
-    """Write a contact sheet of a set: a row of images for each of some classes."""
-    from harness.show import show_submission
+    """Write contact sheets of sets: a row of images for each of some classes."""
+    from harness.plan import submission_files
+    from harness.show import show_on_boards, show_submission
     from harness.submissions import read_submission
     from harness.work import Machine
 
-    show_submission(read_submission(submission), Machine(project_root(), data), out, draw, classes, images)
+    machine, files = Machine(project_root(), data), submission_files(submissions)
+    if out is None:
+        for file in files:
+            print(show_on_boards(read_submission(file), machine).relative_to(machine.root))
+        return
+    if len(files) > 1:
+        raise UsageError(f"{len(files)} submissions and one --out", where="--out", fix="name one submission, or leave --out away")
+    show_submission(read_submission(files[0]), machine, out, draw, classes, images)
     print(out)
 
 

@@ -26,6 +26,7 @@ GAP, MARGIN = 2, 6
 FONT_SCALE = 2  # the bitmap font is 11 pixels high
 LONGEST_NAME = 30  # letters; longer names are cut, and those that are wide at twice the size are written at the font's own
 MOST_CELLS = 10_000
+BOARD_CLASSES, BOARD_IMAGES, BOARD_CELLS = 10, 10, 25  # at most; the last where a cell is a photograph of 10 kB
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
@@ -37,6 +38,18 @@ def show_submission(
         raise UsageError(f"no draw {draw}", where=submission.relative_path, fix=f"its draws are 0 to {submission.draws - 1}")
     image_set, _ = load_set(submission, draw, machine)
     write_contact_sheet(path, image_set, names_of(submission.dataset), classes, images)
+
+
+def show_on_boards(submission: Submission, machine: Machine) -> Path:
+    """Write the contact sheet of draw 0 that boards link, and return where. Raises as `show_submission`."""
+    path = machine.root / submission.sheet_path
+    image_set, _ = load_set(submission, 0, machine)
+    columns, rows = min(submission.ipc, BOARD_IMAGES), BOARD_CLASSES
+    if isinstance(image_set.images, EncodedImages) or image_set.images.shape[-1] >= CELL_AT_LEAST:
+        columns = min(columns, int(BOARD_CELLS**0.5))
+        rows = min(rows, BOARD_CELLS // columns)
+    write_contact_sheet(path, image_set, names_of(submission.dataset), rows, columns)
+    return path
 
 
 def names_of(dataset: str) -> tuple[str, ...]:

@@ -211,6 +211,11 @@ class Submission(StrictModel):
     def relative_path(self) -> str:
         return f"submissions/{self.slug}/{self.dataset}-ipc{self.ipc}.yaml"
 
+    @property
+    def sheet_path(self) -> str:
+        """Of the contact sheet (`hlbench show`), which boards link where there is one."""
+        return f"submissions/{self.slug}/{self.dataset}-ipc{self.ipc}.png"
+
 
 def read_submission(path: Path) -> Submission:
     """Parse one submission file. Raises SubmissionError naming file, key, reason and the valid keys.

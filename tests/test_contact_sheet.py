@@ -16,13 +16,25 @@ from harness.datasets import load_split
 from harness.errors import EnvironmentProblem, SubmissionError, UsageError
 from harness.imageset import EncodedImages, ImageSet
 from harness.normalization import NORMALIZATIONS
-from harness.show import GAP, MARGIN, cell_side, contact_sheet, names_of, show_submission, shown_classes, write_contact_sheet
+from harness.records import read_records
+from harness.show import (
+    GAP,
+    MARGIN,
+    cell_side,
+    contact_sheet,
+    names_of,
+    show_on_boards,
+    show_submission,
+    shown_classes,
+    write_contact_sheet,
+)
 from harness.submissions import read_submission
 from harness.work import Machine
 
 ROOT = Path(__file__).parent.parent
 RANDOM = ROOT / "submissions/random/digits-ipc10.yaml"
 NAMES = tuple("0123456789")
+RECORDS = read_records(ROOT / "leaderboards" / "results")
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +172,31 @@ def test_classes_without_names_are_numbered():
     assert names_of("cifar100") == tuple(map(str, range(100)))
     with pytest.raises(UsageError, match="no dataset"):
         names_of("mnist")
+
+
+def test_every_committed_sheet_of_digits_shows_the_set_as_it_is_now(tmp_path):
+    committed = sorted((ROOT / "submissions").glob("*/digits-ipc*.png"))
+    assert committed
+    shutil.copytree(ROOT / "submissions", tmp_path / "submissions", ignore=shutil.ignore_patterns("*.png", "tiny-*"))
+    for sheet in committed:
+        made = show_on_boards(read_submission(sheet.with_suffix(".yaml")), Machine(tmp_path))
+        assert made == tmp_path / sheet.relative_to(ROOT)
+        assert np.array_equal(np.asarray(Image.open(made)), np.asarray(Image.open(sheet))), sheet
+
+
+def test_every_measured_set_has_the_sheet_that_its_boards_link():
+    measured = {(path.parents[1].parent.name, path.parents[1].name, path.parents[2].parent.name) for path, _ in RECORDS}
+    for slug, ipc, dataset in sorted(measured):
+        submission = read_submission(ROOT / "submissions" / slug / f"{dataset}-{ipc}.yaml")
+        if submission.kind != "full":
+            assert (ROOT / submission.sheet_path).is_file(), f"hlbench show {submission.relative_path}"
+            assert f"[sheet](../{submission.sheet_path})" in (ROOT / f"leaderboards/{dataset}.md").read_text()
+
+
+def test_a_sheet_for_boards_keeps_photographs_to_25_cells(tmp_path, monkeypatch):
+    rows = np.repeat(np.arange(200), 10)
+    set_of_photographs = ImageSet(np.zeros((2000, 3, 64, 64), np.uint8), rows)
+    monkeypatch.setattr("harness.show.load_set", lambda *_: (set_of_photographs, {}))
+    submission = read_submission(ROOT / "submissions/random/tiny-imagenet-ipc10.yaml")
+    sheet = Image.open(show_on_boards(submission, Machine(tmp_path)))
+    assert sheet.height == 2 * MARGIN + 5 * (64 + GAP)

@@ -149,6 +149,8 @@ def _links(row: BoardRow, board: Board, places: Places) -> str:
     submission = row.submission
     named = [("paper", submission.paper), ("code", submission.code)]
     links = [web_link(text, url) for text, url in named if url is not None] + _data_links(submission, places)
+    if (places.root / submission.sheet_path).is_file():
+        links.append(file_link("sheet", places.project(submission.sheet_path)))
     if len(board.tables) == 1:
         return " ".join([*links, *(file_link("records", places.records(ranked.row)) for ranked in row.by_regime.values())])
     records = [file_link(REGIME_NAMES[regime], places.records(ranked.row)) for regime, ranked in row.by_regime.items()]
