@@ -2,8 +2,8 @@
 
     python benchmarks/coverage.py [--ipc 10]
 
-One line a draw that has HL records. Coverage: the mean distance, in pixel space (0..1), of a training image to the nearest image of
-the set in its class; lower covers better. Diversity: the mean distance between two images of the set in one class. Hardness: the
+One line a draw that has HL records. Coverage: the mean distance, in pixel space (0..1), of a training image to the nearest one in
+the set of its class; lower covers better. Diversity: the mean distance between two images of the set in one class. Hardness: the
 mean rank of its images in their class by EL2N over a full run, 0 easiest, 1 hardest. Below, Spearman's rho of each with accuracy.
 """
 
