@@ -57,6 +57,7 @@ class Objective:
             Raises EnvironmentProblem when the scene lacks what it needs.
         by_dataset: settings that differ for some dataset.
         version: raised when the code gives other numbers for the same settings.
+        together: whether scoring many sets in one call costs less than one by one, as where they share what an image gives.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Objective:
     losses: Callable[[Sequence[np.ndarray], Scene, Mapping[str, Value]], np.ndarray]
     by_dataset: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     version: int = 1
+    together: bool = True
 
     def settings_for(self, dataset: str) -> dict[str, Value]:
         return {**self.settings, **self.by_dataset.get(dataset, {})}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.scoring.board import build_boards, generated_files
-from harness.scoring.figures import numbers_of
 from harness.scoring.markdown import visible
+from harness.scoring.svg import numbers_of
 
 Rows = dict[tuple[str, str], dict[str, str]]
 

@@ -2,13 +2,10 @@
 
 Accuracy by regime for every row is the shape of the paper's Fig. 1c; the second figure sets the order under HL against that under
 SL+KD (SL where SL+KD has no result). Rows are named by their slugs, which hold nothing that matplotlib or SVG could act on.
-matplotlib is imported only when a figure is drawn.
 """
 
 from __future__ import annotations
 
-import io
-import re
 import statistics
 import textwrap
 from collections.abc import Sequence
@@ -20,22 +17,20 @@ from scipy.stats import rankdata
 
 from harness import canonical
 from harness.scoring.cells import REGIME_NAMES, joined
-from harness.scoring.markdown import GENERATED
 from harness.scoring.side_by_side import Board
 from harness.scoring.stats import mean_t95, rank_intervals, replicates
+from harness.scoring.svg import COLOURS, numbers_of, svg_text  # noqa: F401
 from harness.scoring.tables import RankedRow, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 FOLDER = "figures"
-# The eight colours of Okabe and Ito, told apart by colour-blind readers, but for their yellow, which is faint on white.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5f4690")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SIZE = (7.2, 4.0)  # inches; higher with many rows, as the legend is
 ROW_HEIGHT = 0.17
 LABEL = 32  # letters of a row's name on one line of the legend
-NUMBERS = re.compile(r"<!-- numbers sha256 ([0-9a-f]{64}) -->")
 
 
 @dataclass(frozen=True)
@@ -59,12 +54,6 @@ def board_figures(board: Board) -> list[Figure]:
     if measured[0].regime == "hl" and len(shared) > 1:
         figures.append(_rank_figure(board, measured[0], soft, shared))
     return figures
-
-
-def numbers_of(svg: str) -> str | None:
-    """The digest of the numbers that a figure says it was drawn from; None for an SVG without."""
-    found = NUMBERS.search(svg)
-    return found[1] if found else None
 
 
 def _accuracy_figure(board: Board, measured: Sequence[Table]) -> Figure:
@@ -169,24 +158,19 @@ def _numbers(board: Board) -> str:
 
 
 def _svg(draw: Any, board: Board) -> str:
-    """What `draw` puts on one pair of axes, with a legend beside it. Nothing of the user's settings, the date or the version."""
-    import matplotlib
-    from matplotlib.figure import Figure as Canvas
+    """What `draw` puts on one pair of axes, with a legend beside it."""
 
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.hashsalt": "hlbench", "svg.fonttype": "path", "font.size": 9.0})
+    def canvas() -> Canvas:
+        from matplotlib.figure import Figure as Canvas
+
         width, height = SIZE
-        canvas = Canvas(figsize=(width, max(height, ROW_HEIGHT * len(board.rows))))
-        axes = canvas.add_subplot()
+        drawn = Canvas(figsize=(width, max(height, ROW_HEIGHT * len(board.rows))))
+        axes = drawn.add_subplot()
         draw(axes)
         axes.grid(color="0.92")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
-        text = io.StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        canvas.savefig(text, format="svg", metadata=nothing, bbox_inches="tight", facecolor="white")
-    declaration, rest = text.getvalue().split("\n", 1)
-    numbers = f"<!-- numbers sha256 {_numbers(board)} -->"
-    return "\n".join([declaration, GENERATED, numbers, *(line.rstrip() for line in rest.rstrip().split("\n"))]) + "\n"
+        return drawn
+
+    return svg_text(canvas, _numbers(board), bbox_inches="tight")

@@ -1,0 +1,114 @@
+"""Losses of somebody's own objective: from a file of one loss a subset, or from a function on the author's machine."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from harness.datasets.base import Split
+from harness.errors import UsageError
+
+MAX_BYTES = 1 << 20
+COLUMNS = ("subset", "loss")
+SHOWN = 5  # ids named in an error
+
+Loss = Callable[[np.ndarray, np.ndarray], float]
+
+
+def read_custom_losses(path: Path, subsets: Iterable[str], partial: bool = False) -> dict[str, float]:
+    """{subset id: loss} of a CSV with the columns subset, loss. `subsets`: the pool's ids; `partial`: some may be missing.
+
+    Raises UsageError naming ids that are unknown, missing or given twice, and the line of a loss that is no finite number.
+    """
+    wanted = list(subsets)
+    lines = csv.reader(io.StringIO(_text(path), newline=""))
+    header = tuple(cell.strip() for cell in next(lines, ()))
+    if header != COLUMNS:
+        raise _unfit(path, f"its first line is {','.join(header) or 'empty'}", f"begin with {','.join(COLUMNS)}")
+    losses: dict[str, float] = {}
+    for number, cells in enumerate(lines, start=2):
+        if not cells:
+            continue
+        if len(cells) != len(COLUMNS):
+            raise _unfit(path, f"line {number} has {len(cells)} cells", "write subset,loss on every line")
+        subset, loss = (cell.strip() for cell in cells)
+        if subset in losses:
+            raise _unfit(path, f"line {number} gives {subset} a second time", "give every subset one loss")
+        losses[subset] = _finite(loss, path, number)
+    if unknown := [subset for subset in losses if subset not in set(wanted)]:
+        raise _unfit(path, f"the pool has no subset {_named(unknown)}", "`hlbench pool show` lists the ids")
+    if (missing := [subset for subset in wanted if subset not in losses]) and not partial:
+        raise _unfit(path, f"it has no loss for {_named(missing)}", "add them, or score what is there with --partial")
+    return losses
+
+
+def find_function(spec: str) -> Loss:
+    """The function that `module:function` names; modules of the working folder are found. Raises UsageError."""
+    module, sign, name = spec.partition(":")
+    if not sign or not module or not name:
+        raise UsageError(f"{spec!r} names no function", where="--objective", fix="write module:function")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as reason:
+        raise UsageError(
+            f"cannot find {spec}", where="--objective", why=str(reason), fix="run it where Python finds it"
+        ) from reason
+    finally:
+        sys.path.pop(0)
+    if not callable(found):
+        raise UsageError(f"{spec} is no function", where="--objective", fix="name one that takes (images, labels)")
+    return found
+
+
+def losses_of_function(
+    loss: Loss, spec: str, sets: Sequence[np.ndarray], names: Sequence[str], train: Split, report: Callable[[int, int], None]
+) -> dict[str, float]:
+    """`loss(images uint8 [n, 3, H, W], labels int64 [n])` of every set of rows. Raises UsageError for one that is not finite."""
+    found = {}
+    for done, (name, rows) in enumerate(zip(names, sets, strict=True), start=1):
+        value = float(loss(np.ascontiguousarray(train.images[rows]), train.labels[rows]))
+        if not math.isfinite(value):
+            raise UsageError(f"{spec} gives {value}", where=name, fix="a loss is a finite number for every set")
+        found[name] = value
+        report(done, len(sets))
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise _unfit(path, f"it is larger than {MAX_BYTES:,} bytes", "give one line a subset")
+        return content.decode("utf-8-sig")
+    except OSError as reason:
+        raise _unfit(path, reason.strerror or str(reason), "name a CSV file") from reason
+    except UnicodeDecodeError as reason:
+        raise _unfit(path, "it is no UTF-8 text", "save it as CSV in UTF-8") from reason
+
+
+def _finite(text: str, path: Path, line: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise _unfit(path, f"line {line}: {text[:40]!r} is no finite number", "give every subset a number")
+    return value
+
+
+def _named(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return ", ".join(ids[:SHOWN]) + more
+
+
+def _unfit(path: Path, why: str, fix: str) -> UsageError:
+    return UsageError("the file of losses does not fit the pool", where=str(path), why=why, fix=fix)
