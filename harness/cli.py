@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli_analyze import analyze_app
 from harness.cli_dynamics import dynamics_app
 from harness.cli_options import (
     APP_SETTINGS,
@@ -48,6 +49,7 @@ app = typer.Typer(
 app.add_typer(protocols_app, name="protocols")
 app.add_typer(teachers_app, name="teacher")
 app.add_typer(dynamics_app, name="dynamics")
+app.add_typer(analyze_app, name="analyze")
 app.add_typer(sets_app)
 
 

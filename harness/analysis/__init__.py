@@ -1,0 +1,1 @@
+"""Analyses of what was recorded and measured: numbers, figures and pages. Trains nothing, never imports torch."""
