@@ -6,17 +6,17 @@ matplotlib is imported only when the figure is drawn.
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness import canonical
 from harness.analysis.scores import REGIMES, SCORES, Comparison
-from harness.scoring.figures import COLOURS
+from harness.scoring.svg import COLOURS, svg_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 GENERATED = "<!-- Made by `hlbench analyze scores` from recordings of training dynamics. Edits are lost. -->"
 SIZE = (9.0, 5.4)  # inches
@@ -27,13 +27,11 @@ ROWS = (("scores", "score, mean over snapshots"), ("normalised", "score / mean a
 
 
 def score_figure(comparison: Comparison) -> str:
-    """SVG text: two rows of three panels. Nothing of the user's settings, the date or matplotlib's version is in it."""
-    import matplotlib
-    from matplotlib.figure import Figure
+    """SVG text: two rows of three panels."""
 
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.hashsalt": "hlbench", "svg.fonttype": "path", "font.size": 9.0})
+    def draw() -> Figure:
+        from matplotlib.figure import Figure
+
         canvas = Figure(figsize=SIZE, layout="constrained")
         grid = canvas.subplots(len(ROWS), len(SCORES))
         for (attribute, label), axes_row in zip(ROWS, grid, strict=True):
@@ -44,12 +42,9 @@ def score_figure(comparison: Comparison) -> str:
         for score, axes in zip(SCORES, grid[0], strict=True):
             axes.set_title(score)
         canvas.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-        text = io.StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        canvas.savefig(text, format="svg", metadata=nothing, facecolor="white")
-    declaration, rest = text.getvalue().split("\n", 1)
-    numbers = f"<!-- numbers sha256 {numbers_sha256(comparison)} -->"
-    return "\n".join([declaration, GENERATED, numbers, *(line.rstrip() for line in rest.rstrip().split("\n"))]) + "\n"
+        return canvas
+
+    return svg_text(draw, numbers_sha256(comparison), GENERATED)
 
 
 def numbers_sha256(comparison: Comparison) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from harness.analysis.score_figure import GENERATED, score_figure
 from harness.analysis.scores import SCORES, Comparison, facts
-from harness.scoring.figures import numbers_of
 from harness.scoring.markdown import escape, table, visible
+from harness.scoring.svg import numbers_of
 
 # Methods F.3, and what the runs of one pair leave open.
 CAVEAT = (
