@@ -19,7 +19,7 @@ from harness import canonical
 from harness.scoring.cells import REGIME_NAMES, joined
 from harness.scoring.side_by_side import Board
 from harness.scoring.stats import mean_t95, rank_intervals, replicates
-from harness.scoring.svg import COLOURS, numbers_of, svg_text  # noqa: F401
+from harness.scoring.svg import COLOURS, svg_text
 from harness.scoring.tables import RankedRow, Table
 
 if TYPE_CHECKING:
