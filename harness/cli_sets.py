@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.cli_options import APP_SETTINGS, Data, DatasetName, Device, DrawCount, Ipc, Slug, Submissions, device_of
+from harness.cli_options import (
+    APP_SETTINGS,
+    Data,
+    DatasetName,
+    Device,
+    DrawCount,
+    Ipc,
+    Slug,
+    Student,
+    Submissions,
+    device_of,
+    numbers_or_all,
+)
 from harness.errors import UsageError
 from harness.paths import project_root
 
@@ -33,20 +46,40 @@ def select(
     param: Param = None,
     order: Annotated[str | None, typer.Option("--order", help="With from-scores: highest or lowest first.")] = None,
     window: Annotated[float, typer.Option("--window", help="With from-scores: share of each class to pass over first.")] = 0.0,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="With el2n-best: of its search. Default: <dataset>/<student>-hl, newest.")
+    ] = None,
+    student: Student = "resnet18",
+    search_seeds: Annotated[
+        str | None, typer.Option("--search-seeds", help="With el2n-best: as 5,6,7. Default: three the protocol does not list.")
+    ] = None,
+    device: Device = "auto",
     data: Data = None,
     verify: Annotated[Path | None, typer.Option("--verify", help="Make this submission again and compare every byte.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Name the selectors, what they need, their parameters.")] = False,
 ) -> None:
-    """Write a coreset as a submission; or prove that a submission is what its method writes."""
+    """Write a coreset as a submission; or prove that a submission is what its method writes.
+
+    el2n-best trains students to find its window, unless --param beta= names one; run it again to resume.
+    """
     from harness import reference, reports
     from harness.regenerate import verify_submission
-    from harness.submissions import FULL_DATASET
+    from harness.submissions import FULL_DATASET, read_submission
+    from harness.window_account import METHOD as EL2N_BEST
+    from harness.window_account import check_account
 
-    root = project_root()
+    root, given = project_root(), named_values(param)
+    searches = method == EL2N_BEST and "beta" not in given
+    if not searches and (protocol or search_seeds):
+        raise UsageError(
+            "--protocol and --search-seeds are for the search of el2n-best", where=method or "--verify",
+            fix="leave them out; a beta that is named is not searched",
+        )  # fmt: skip
     if listed:
         reports.print_rows(selector_rows(), as_json=False)
     elif verify is not None:
-        print(verify_submission(root, verify, data, scores))
+        said = verify_submission(root, verify, data, scores)
+        print(said + check_account(root, read_submission(verify)))
     elif method is None or dataset is None or ipc is None:
         raise UsageError(
             "a coreset needs METHOD, --dataset and --ipc", fix="see `hlbench select --help`; --list names the methods"
@@ -57,9 +90,15 @@ def select(
         if scores is None or order is None or slug is None:
             raise UsageError("from-scores needs a FILE, --order and --slug", fix="see `hlbench select --help`")
         print(reference.make_from_scores(root, scores, dataset, ipc, order, window, slug, data).relative_path)
-    else:
-        made = reference.make_coreset(root, method, dataset, ipc, draws, data, slug, dynamics, named_values(param))
+    elif searches:
+        from harness.search_window import Students, make_best
+
+        seeds = numbers_or_all(search_seeds, "--search-seeds")
+        students = Students(protocol, student, seeds, device_of(device))
+        made = make_best(root, dataset, ipc, draws, data, slug, dynamics, given, students, say=_say)
         print(made.relative_path)
+    else:
+        print(reference.make_coreset(root, method, dataset, ipc, draws, data, slug, dynamics, given).relative_path)
 
 
 @sets_app.command(epilog="Example: hlbench distill rded --dataset digits --ipc 10 --draws 3")
@@ -122,6 +161,10 @@ def named_values(texts: list[str] | None) -> dict[str, str]:
             raise UsageError(f"{text!r} is no parameter", where="--param", fix="write NAME=VALUE, each name once")
         found[name] = value
     return found
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def selector_rows() -> list[dict[str, str]]:

@@ -43,19 +43,18 @@ def make_coreset(
     if method not in SELECTORS:
         known = ", ".join([*SELECTORS, FROM_SCORES, FULL_DATASET])
         raise UsageError(f"no selector {method!r}", fix=f"choose one of: {known}")
-    selector, folder = SELECTORS[method], _folder(root, method if slug is None else slug)
+    selector, folder = SELECTORS[method], submission_folder(root, method if slug is None else slug)
     settled = selector.settle(parameters or {})
-    if draws > 1 and not selector.randomised:
-        raise UsageError(f"{method} has one draw", why="nothing in it is random", fix="leave --draws at 1")
+    check_draws(selector, draws)
     train = load_split(dataset, "train", data)
-    recording = _recording(root, selector, train, dynamics)
+    recording = open_recording(root, selector, train, dynamics)
     rows = [selector.run(Source(train, recording), ipc, draw, **settled) for draw in range(draws)]
     header = _header(method, selector.title, selector.notes, "CC0-1.0")
     made_by = None
     if recording is not None:
         given = _given(method, dataset, ipc, draws, slug, parameters or {})
         inputs = {_dynamics_name(recording): recording.sha256}
-        made_by = _made_by(f"hlbench select {given} --dynamics {_short(recording)}", train, settled, inputs)
+        made_by = _made_by(f"hlbench select {given} --dynamics {recording_name(recording)}", train, settled, inputs)
     return write_coreset(folder, header, train, ipc, rows, made_by)
 
 
@@ -63,7 +62,7 @@ def make_from_scores(
     root: Path, scores: Path, dataset: str, ipc: int, order: str, window: float, slug: str, data: Path | None = None
 ) -> Submission:
     """As `make_coreset`, from a file of one score a training row. Raises UsageError for a file that does not fit the split."""
-    folder = _folder(root, slug)
+    folder = submission_folder(root, slug)
     train = load_split(dataset, "train", data)
     rows = select_from_scores(read_scores(scores, len(train)), train.labels, ipc, order, window)
     notes = f"The {order} scores of each class{f', after the first {window:g} of it' if window else ''}, from a file of scores."
@@ -79,7 +78,7 @@ def make_full(root: Path, dataset: str, ipc: int, data: Path | None = None) -> S
     """As `make_coreset`, of the full dataset, which has no files of its own."""
     notes = "The whole training split, seen for as many images as a set of this IPC. A yardstick, in no rank and no test."
     header = _header(FULL_DATASET, "Full dataset", notes, "CC0-1.0")
-    return write_full(_folder(root, FULL_DATASET), header, load_split(dataset, "train", data), ipc)
+    return write_full(submission_folder(root, FULL_DATASET), header, load_split(dataset, "train", data), ipc)
 
 
 def make_distilled(
@@ -108,18 +107,18 @@ def make_distilled(
 
     if method not in DISTILLERS:
         raise UsageError(f"no distillation method {method!r}", fix=f"choose one of: {', '.join(DISTILLERS)}")
-    distiller, folder = DISTILLERS[method], _folder(root, method if slug is None else slug)
+    distiller, folder = DISTILLERS[method], submission_folder(root, method if slug is None else slug)
     settled = distiller.settle(parameters or {})
     train = load_split(dataset, "train", data)
     judge = load_observer(root, dataset, len(train), observer, device) if "observer" in distiller.needs else None
-    recording = _recording(root, SELECTORS["cad-prune"], train, dynamics) if "cad" in distiller.needs else None
+    recording = open_recording(root, SELECTORS["cad-prune"], train, dynamics) if "cad" in distiller.needs else None
     source = distillation.Source(train, judge, _cad(recording), on_class, recall)
     made = [distiller.run(source, ipc, draw, **settled) for draw in range(draws)]
     inputs = {f"teachers/{judge.teacher}": judge.sha256} if judge else {}
     inputs |= {_dynamics_name(recording): recording.sha256} if recording else {}
     command = f"hlbench distill {_given(method, dataset, ipc, draws, slug, parameters or {})}"
     command += f" --observer {judge.teacher}" if judge else ""
-    command += f" --dynamics {_short(recording)}" if recording else ""
+    command += f" --dynamics {recording_name(recording)}" if recording else ""
     header = _header(method, distiller.title, distiller.notes, "CC-BY-4.0")
     return write_distilled(folder, header, train, ipc, made, _made_by(command, train, settled, inputs))
 
@@ -130,7 +129,13 @@ def _cad(recording: Dynamics | None):
     return None if recording is None else cad_scores(recording.el2n)
 
 
-def _recording(root: Path, selector: Selector, train: Split, named: str | None) -> Dynamics | None:
+def check_draws(selector: Selector, draws: int) -> None:
+    """Raises UsageError for several draws of a method in which nothing is random."""
+    if draws > 1 and not selector.randomised:
+        raise UsageError(f"{selector.name} has one draw", why="nothing in it is random", fix="leave --draws at 1")
+
+
+def open_recording(root: Path, selector: Selector, train: Split, named: str | None) -> Dynamics | None:
     """The recording named, checked against the split; None where the selector needs none."""
     if selector.needs != "dynamics":
         if named is not None:
@@ -144,13 +149,13 @@ def _recording(root: Path, selector: Selector, train: Split, named: str | None) 
     return open_dynamics(find_folder(root, named), train.labels, train.fingerprint)
 
 
-def _short(recording: Dynamics) -> str:
+def recording_name(recording: Dynamics) -> str:
     """`digits/resnet18-hl-v1-k6`, as `find_folder` takes it."""
     return f"{recording.folder.parent.name}/{recording.folder.name}"
 
 
 def _dynamics_name(recording: Dynamics) -> str:
-    return f"dynamics/{_short(recording)}"
+    return f"dynamics/{recording_name(recording)}"
 
 
 def _made_by(command: str, train: Split, parameters: Parameters, inputs: Mapping[str, str]) -> dict:
@@ -169,7 +174,7 @@ def _given(method: str, dataset: str, ipc: int, draws: int, slug: str | None, pa
     return " ".join([f"{method} --dataset {dataset} --ipc {ipc} --draws {draws}", *options])
 
 
-def _folder(root: Path, slug: str) -> Path:
+def submission_folder(root: Path, slug: str) -> Path:
     if not SLUG.fullmatch(slug):
         raise UsageError(f"{slug!r} is not a slug", where="--slug", fix="use 1 to 64 of a-z, 0-9 and '-'")
     return root / "submissions" / slug

@@ -2,7 +2,8 @@
 
 The paper (section 5, after SelMatch) chooses the window by the student's accuracy and does not say on which images; SelMatch's
 code uses the test set. Here it is a part of the training split, held out before any window is formed (methods F.2).
-Training is injected, so that this file stays pure and the search can be tested against brute force.
+Training is injected (harness/search_window.py trains the students), so that this file stays pure and the search can be tested
+against brute force.
 """
 
 from __future__ import annotations
@@ -89,11 +90,20 @@ def choose_window(
 
 
 def select_chosen(scores: np.ndarray, labels: np.ndarray, ipc: int, beta: float | None, fraction: float, seed: int) -> np.ndarray:
-    """The rows of a search that found `beta`, again: those `choose_window` measured. Raises UsageError while beta is None."""
+    """The rows of a search that found `beta`, again: those `choose_window` measured, without one that was held out.
+
+    The held-out rows are not given back to the final window: the set that is submitted is the very one whose students were
+    compared, and no image that had a say in the choice is trained on.
+
+    Raises UsageError while beta is None, and for a beta that is not on the grid.
+    """
     if beta is None:
         raise UsageError(
             "the best window is not known before students were trained on all of them",
-            fix="search it on the held-out part of the training split, or name the one that a search found as beta",
+            fix="search it: hlbench select el2n-best without --param beta=; or name the beta that a search found",
         )
     candidates, _ = hold_out(labels, fraction, seed)
+    if beta not in (grid := window_grid(labels[candidates], ipc)):
+        listed = ", ".join(f"{step:g}" for step in grid)
+        raise UsageError(f"no search of el2n-best finds beta {beta:g} at IPC {ipc}", fix=f"choose one of its grid: {listed}")
     return window_of_candidates(scores, labels, ipc, beta, candidates)

@@ -91,13 +91,14 @@ _ALL = [
         "EL2N, best window",
         "The EL2N window whose student does best on a part of the training split that no window may use; the test set plays no "
         "part. arXiv 2604.18811, section 5, after SelMatch.",
-        lambda source, ipc, draw, beta, held_out, held_out_seed: el2n_best.select_chosen(
+        lambda source, ipc, draw, beta, held_out, held_out_seed, searched: el2n_best.select_chosen(
             source.dynamics.el2n, source.labels, ipc, beta, held_out, held_out_seed
         ),
         {
-            "beta": Parameter(None, float, "inferred", "None: not searched yet (el2n_best.choose_window); grid 0, 0.1, ..."),
+            "beta": Parameter(None, float, "inferred", "None: `hlbench select` searches it; grid 0, 0.1, ..."),
             "held_out": Parameter(0.1, float, "inferred", "share of each class held out for choosing beta"),
             "held_out_seed": Parameter(0, int, "inferred", "which rows are held out"),
+            "searched": Parameter(None, str, "inferred", "sha256 of the search's window-search.json; moves no row"),
         },
     ),
     Selector(

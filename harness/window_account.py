@@ -1,0 +1,121 @@
+"""The account of EL2N-Best's search, `window-search.json` beside the draw: what was asked, reached and chosen.
+
+Reading one costs no torch, so that `hlbench select --verify` can hold a submission to it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from harness import canonical
+from harness.coresets.el2n_best import STEP
+from harness.errors import CheckFailed
+from harness.records import Percent
+from harness.strict_yaml import StrictModel, as_tuples, parse_model
+from harness.submissions import Sha256, Submission
+
+METHOD = "el2n-best"
+ACCOUNT = "window-search.json"
+RULE = "highest mean of top1; the smallest beta where several are highest"
+
+
+class Question(StrictModel):
+    """Everything that a student of a search follows from beside its beta and its seed; device and torch, because they round."""
+
+    dataset: str
+    ipc: Annotated[int, Field(ge=1)]
+    split_fingerprint: Sha256
+    recording: str
+    recording_sha256: Sha256
+    held_out: float
+    held_out_seed: int
+    protocol: str
+    protocol_sha256: Sha256
+    device: Literal["cpu", "cuda"]
+    torch: str
+
+
+class MeasuredWindow(StrictModel):
+    """`top1`: percent of the held-out rows at the last epoch, one a seed in the account's order; `mean` to 9 decimals."""
+
+    beta: float
+    top1: Annotated[tuple[Percent, ...], Field(min_length=1)]
+    mean: Percent
+
+
+class Account(StrictModel):
+    """Every window of the grid in order, and the one that `RULE` chooses."""
+
+    question: Question
+    held_out_rows: Annotated[int, Field(ge=1)]
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    windows: Annotated[tuple[MeasuredWindow, ...], Field(min_length=1)]
+    rule: Literal["highest mean of top1; the smallest beta where several are highest"] = RULE
+    chosen: float
+
+    @model_validator(mode="after")
+    def _chosen_by_the_rule(self):
+        for position, window in enumerate(self.windows):
+            if window.beta != round(position * STEP, 9) or len(window.top1) != len(self.seeds):
+                raise ValueError(f"window {position} begins at {position * STEP:g} and has one top1 a seed")
+            if window.mean != round(fmean(window.top1), 9):
+                raise ValueError(f"the mean at beta {window.beta:g} is not that of its top1")
+        best = max(self.windows, key=lambda window: window.mean)
+        if self.chosen != best.beta:
+            raise ValueError(f"the rule chooses {best.beta:g}, not {self.chosen:g}")
+        return self
+
+    @cached_property
+    def contents(self) -> bytes:
+        """The file's bytes."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+    @property
+    def sha256(self) -> str:
+        return canonical.sha256_hex(self.contents)
+
+
+def account_path(root: Path, submission: Submission) -> Path:
+    return root / Path(submission.relative_path).with_suffix("") / ACCOUNT
+
+
+def check_account(root: Path, submission: Submission) -> str:
+    """Hold an EL2N-Best submission to the account it names; a clause for the report, "" when it names none.
+
+    Raises CheckFailed when the account is missing, altered, chooses another beta, or is of another question.
+    """
+    made_by = submission.made_by
+    named = made_by.parameters.get("searched") if made_by and submission.method == METHOD else None
+    if named is None:
+        return ""
+    path = account_path(root, submission)
+    if not path.is_file() or canonical.file_sha256(path) != named:
+        raise _differs(path, "its bytes are not those the submission names" if path.is_file() else "it is missing")
+    account = parse_model(Account, as_tuples(json.loads(path.read_bytes())), str(path), CheckFailed)
+    asked, given = account.question, made_by.parameters
+    pairs = {
+        "dataset": (asked.dataset, submission.dataset),
+        "ipc": (asked.ipc, submission.ipc),
+        "split_fingerprint": (asked.split_fingerprint, made_by.split_fingerprint),
+        "recording": (asked.recording_sha256, made_by.inputs.get(f"dynamics/{asked.recording}")),
+        "held_out": (asked.held_out, given.get("held_out")),
+        "held_out_seed": (asked.held_out_seed, given.get("held_out_seed")),
+        "beta": (account.chosen, given.get("beta")),
+    }
+    for name, (searched, submitted) in pairs.items():
+        if searched != submitted:
+            raise _differs(path, f"{name}: {searched} in the search, {submitted} in the submission")
+    return f"; {ACCOUNT} chooses beta {account.chosen:g} of {len(account.windows)}"
+
+
+def _differs(path: Path, why: str) -> CheckFailed:
+    return CheckFailed(
+        "the submission is not what its search chose", where=str(path), why=why,
+        fix="restore it from version control, or make it again: hlbench select el2n-best without --param beta=",
+    )  # fmt: skip
