@@ -35,6 +35,7 @@ from harness.cli_options import (
     set_offline,
     shard_of,
 )
+from harness.cli_pool import pool_app
 from harness.cli_protocols import protocols_app
 from harness.cli_sets import sets_app
 from harness.cli_teachers import teachers_app
@@ -47,6 +48,7 @@ app = typer.Typer(
     **APP_SETTINGS,
 )
 app.add_typer(protocols_app, name="protocols")
+app.add_typer(pool_app, name="pool")
 app.add_typer(teachers_app, name="teacher")
 app.add_typer(dynamics_app, name="dynamics")
 app.add_typer(analyze_app, name="analyze")

@@ -1,5 +1,7 @@
 """`protocols/LOCK.json` names the frozen protocols: {id: {sha256, frozen_on}}. A locked id never changes: write a v2.yaml.
 
+Pools of subsets (`harness/dcs/pool.py`) lie among the protocols, and are locked with them.
+
 The lock is checked against the files and, in a git checkout, against the lock at the commit where this branch left origin/main,
 so that nobody edits a protocol and its lock entry together.
 """
@@ -16,9 +18,10 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, field_validator
 
+from harness.dcs.pool import Pool, check_protocol, find_pool, pool_ids
 from harness.errors import ProtocolError, UsageError
 from harness.paths import MARKER
-from harness.protocols import PLAIN_KEYS, Protocol, awaits_teacher, find_protocol, protocol_ids
+from harness.protocols import PLAIN_KEYS, Protocol, awaits_teacher, find_protocol, is_pool, protocol_ids
 from harness.strict_yaml import MAX_BYTES, StrictModel, parse_model
 
 COMMON_IPC = 10  # `summaries` shows the epochs at this IPC
@@ -52,7 +55,8 @@ class Difference(NamedTuple):
 class Summary(NamedTuple):
     """One line of `protocols list`; `sha256` has 12 hex digits.
 
-    `lock` is "locked", "edited" (since then), "not locked", or "awaits its teacher" (which has no weights yet).
+    `lock` is "locked", "edited" (since then), "not locked", or "awaits its teacher" (which has no weights yet); of a pool "awaits
+    its recording". Student, regime and epochs of a pool are those of the protocol it names.
     """
 
     id: str
@@ -80,7 +84,7 @@ def verify(root: Path) -> list[str]:
         lock = read_lock(root)
     except ProtocolError as problem:
         return [str(problem)]
-    found = protocol_ids(root)
+    found = [*protocol_ids(root), *pool_ids(root)]
     problems = [_vanished(root, locked) for locked in sorted(set(lock) - set(found))]
     problems += [problem for known in found if (problem := _check_file(root, known, lock.get(known)))]
     return [str(problem) for problem in [*problems, *_misplaced(root, found), *_rewritten_entries(root, lock)]]
@@ -91,7 +95,7 @@ def freeze(root: Path, protocol_id: str, today: str) -> LockEntry:
 
     Raises UsageError for an unknown id, an id already locked or a bad date, ProtocolError for a malformed protocol or lock.
     """
-    protocol = find_protocol(root, protocol_id)
+    protocol = _find(root, protocol_id)
     lock = read_lock(root)
     if protocol_id in lock:
         raise UsageError(
@@ -100,7 +104,9 @@ def freeze(root: Path, protocol_id: str, today: str) -> LockEntry:
             why=f"frozen on {lock[protocol_id].frozen_on}, and a locked id never changes",
             fix="new semantics = v2.yaml: copy the file to the next version and freeze that",
         )
-    if awaits_teacher(protocol):
+    if isinstance(protocol, Pool):
+        _check_pool_is_complete(root, protocol, lock)
+    elif awaits_teacher(protocol):
         raise UsageError(
             f"protocol {protocol_id!r} is not complete",
             where=f"{protocol_id}: labels.teacher_sha256",
@@ -128,13 +134,36 @@ def summaries(root: Path) -> list[Summary]:
     """One row per protocol of the checkout at `root`, sorted by id. Raises ProtocolError at the first malformed file."""
     lock = read_lock(root)
     rows = []
-    for protocol in [find_protocol(root, known) for known in protocol_ids(root)]:
-        entry = lock.get(protocol.id)
-        unlocked = "awaits its teacher" if awaits_teacher(protocol) else "not locked"
-        state = unlocked if entry is None else "locked" if entry.sha256 == protocol.sha256 else "edited"
+    for found in [_find(root, known) for known in sorted([*protocol_ids(root), *pool_ids(root)])]:
+        entry = lock.get(found.id)
+        state = (_awaits(found) or "not locked") if entry is None else "locked" if entry.sha256 == found.sha256 else "edited"
+        protocol = find_protocol(root, found.recipe.protocol) if isinstance(found, Pool) else found
         epochs = protocol.epochs(COMMON_IPC)
-        rows.append(Summary(protocol.id, protocol.student_name, protocol.regime, epochs, state, protocol.sha256[:12]))
+        rows.append(Summary(found.id, protocol.student_name, protocol.regime, epochs, state, found.sha256[:12]))
     return rows
+
+
+def _find(root: Path, known: str) -> Protocol | Pool:
+    return find_pool(root, known) if is_pool(known) else find_protocol(root, known)
+
+
+def _awaits(found: Protocol | Pool) -> str:
+    """What an id cannot be frozen or run without and does not have yet; "" when it is complete."""
+    if isinstance(found, Pool):
+        return "awaits its recording" if found.awaits_recording else ""
+    return "awaits its teacher" if awaits_teacher(found) else ""
+
+
+def _check_pool_is_complete(root: Path, pool: Pool, lock: dict[str, LockEntry]) -> None:
+    if pool.awaits_recording:
+        raise UsageError(
+            f"pool {pool.id!r} is not complete", where=f"{pool.id}: subsets", why="it awaits its recording",
+            fix="hlbench pool make",
+        )  # fmt: skip
+    check_protocol(root, pool)
+    if pool.recipe.protocol not in lock:
+        fix = f"hlbench protocols freeze {pool.recipe.protocol}"
+        raise UsageError("its protocol is not frozen", where=f"{pool.id}: recipe.protocol", fix=fix)
 
 
 def _parse_lock(text: bytes, where: str) -> dict[str, LockEntry]:
@@ -178,15 +207,17 @@ def _vanished(root: Path, locked: str) -> ProtocolError:
     return ProtocolError("a locked protocol has vanished", where=where, why=f"{MARKER} names it", fix=RESTORE)
 
 
-def _check_file(root: Path, known: str, entry: LockEntry | None) -> ProtocolError | None:
-    """What is wrong with one protocol file, or None."""
+def _check_file(root: Path, known: str, entry: LockEntry | None) -> ProtocolError | UsageError | None:
+    """What is wrong with one protocol or pool file, or None."""
     where = str(root / "protocols" / f"{known}.yaml")
     try:
-        protocol = find_protocol(root, known)
-    except ProtocolError as problem:
+        protocol = _find(root, known)
+        if isinstance(protocol, Pool):
+            check_protocol(root, protocol)
+    except (ProtocolError, UsageError) as problem:
         return problem
     if entry is None:
-        if awaits_teacher(protocol):
+        if _awaits(protocol):
             return None  # it cannot be run either
         return ProtocolError("a protocol is not locked", where=where, fix=f"hlbench protocols freeze {known}")
     if entry.sha256 != protocol.sha256:
@@ -200,7 +231,7 @@ def _misplaced(root: Path, found: list[str]) -> list[ProtocolError]:
     folder = root / "protocols"
     files = (path for suffix in ("yaml", "yml") for path in folder.rglob(f"*.{suffix}"))
     expected = {folder / f"{known}.yaml" for known in found}
-    fix = "name it protocols/<dataset>/<student>-<regime>/v<N>.yaml"
+    fix = "name it protocols/<dataset>/<student>-<regime>/v<N>.yaml, a pool protocols/<dataset>/dcs-pool/v<N>.yaml"
     return [ProtocolError("not in a protocol's place", where=str(path), fix=fix) for path in sorted(set(files) - expected)]
 
 

@@ -7,7 +7,7 @@ A protocol's identity is its id and the sha256 of the canonical JSON of the pars
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
@@ -34,6 +34,7 @@ from harness.strict_yaml import StrictModel, as_tuples, load_yaml, parse_model
 
 PROVENANCES = ("paper", "official-code", "inferred")
 Regime = Literal["hl", "sl", "sl-kd"]
+POOL = "dcs-pool"  # the folder of a dataset's pool of subsets (harness/dcs/pool.py), which lies among its protocols
 PLAIN_KEYS = ("schema", "id", "title", "notes")  # described, not sourced: they move no number
 
 
@@ -109,6 +110,8 @@ def awaits_teacher(protocol: Protocol) -> bool:
 def find_protocol(root: Path, protocol_id: str) -> Protocol:
     """The protocol `protocol_id` of the checkout at `root`. Raises UsageError listing the known ids when there is none."""
     path = root / "protocols" / f"{protocol_id}.yaml"
+    if is_pool(protocol_id):
+        raise UsageError(f"{protocol_id} is a pool of subsets, not a protocol", fix="see it with hlbench pool show")
     known = protocol_ids(root)
     if protocol_id not in known:
         raise UsageError(f"no protocol {protocol_id!r}", where=str(path), fix=f"choose one of: {', '.join(known)}")
@@ -123,7 +126,13 @@ def find_protocol(root: Path, protocol_id: str) -> Protocol:
 def protocol_ids(root: Path) -> list[str]:
     """Ids of every protocol file below `root/protocols`, sorted."""
     folder = root / "protocols"
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("*/*/v*.yaml"))
+    found = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob("*/*/v*.yaml"))
+    return sorted(name for name in found if not is_pool(name))
+
+
+def is_pool(name: str) -> bool:
+    """Whether an id below protocols/ is that of a pool of subsets: `digits/dcs-pool/v1`, `<dataset>/dcs-pool-<student>/v1`."""
+    return f"{PurePosixPath(name).parent.name}-".startswith(f"{POOL}-")
 
 
 def _split_provenance(raw: dict[str, Any], where: str) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:

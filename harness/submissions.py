@@ -145,9 +145,11 @@ class Submission(StrictModel):
     """A parsed submission file. `slug` comes from the folder it lies in.
 
     `kind: full` is the yardstick beside the sets: the whole training split, seen for as many images as a set of this IPC.
+    `repeats`: rows of a coreset may be named twice, as in the twins of a DCS pool; no submission file may ask for it.
     """
 
     slug: Annotated[str, Field(pattern=rf"^{SLUG.pattern}$", json_schema_extra=NOT_IN_FILE)]
+    repeats: Annotated[bool, Field(json_schema_extra=NOT_IN_FILE)] = False
     title: ShortText
     authors: Annotated[tuple[ShortText, ...], Field(min_length=1, max_length=50)]
     paper: HttpsUrl | None = None
@@ -232,10 +234,9 @@ def read_submission(path: Path) -> Submission:
             fix="rename it, for example submissions/my-method/cifar10-ipc10.yaml",
         )
     raw = load_yaml(path, SubmissionError)
-    if "slug" in raw:
-        raise SubmissionError(
-            "unknown key 'slug'", where=f"{path}: slug", why="the slug is the folder's name", fix="remove the key"
-        )
+    for key, why in (("slug", "the slug is the folder's name"), ("repeats", "a coreset is a set: each row once")):
+        if key in raw:
+            raise SubmissionError(f"unknown key {key!r}", where=f"{path}: {key}", why=why, fix="remove the key")
     submission = parse_model(Submission, {"slug": slug, **as_tuples(raw)}, str(path), SubmissionError)
     for key in ("dataset", "ipc"):
         if str(getattr(submission, key)) != named[key]:

@@ -39,7 +39,7 @@ def read_coreset(
     file, count = files[0], spec.classes * submission.ipc
     check_file_sizes(files, count * INDEX_ROW_BYTES + FILE_OVERHEAD, f"{count:,} row numbers")
     rows = READERS[file_format](file, lambda found: check_count(found, spec.classes, submission.ipc, file.name, "rows"))
-    _check_rows(rows, spec, file.name)
+    _check_rows(rows, spec, file.name, submission.repeats)
     split = load_train()
     _check_split(split, submission)
     _check_range(rows, len(split), file.name)
@@ -48,9 +48,11 @@ def read_coreset(
     return ImageSet(_select(split, rows), labels, source_rows=rows), {"format": file_format}
 
 
-def _check_rows(rows: np.ndarray, spec: DatasetSpec, where: str) -> None:
-    """Range against the dataset's pinned row count, and repetitions."""
+def _check_rows(rows: np.ndarray, spec: DatasetSpec, where: str, repeats: bool) -> None:
+    """Range against the dataset's pinned row count, and repetitions where they are not meant."""
     _check_range(rows, spec.train_rows, where)
+    if repeats:
+        return
     numbers, positions, counts = np.unique(rows, return_index=True, return_counts=True)
     if repeated := numbers[counts > 1].size:
         first = numbers[counts > 1][np.argsort(positions[counts > 1])][:SHOWN]

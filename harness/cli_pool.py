@@ -1,0 +1,119 @@
+"""`hlbench pool`: make, show, verify, train, table."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from harness.cli_options import APP_SETTINGS, Data, DatasetName, Device, Json, Workers, device_of, numbers_or_all, shard_of
+from harness.paths import project_root
+
+pool_app = typer.Typer(help="The frozen subsets over which the DCS compares losses with errors.", **APP_SETTINGS)
+
+OfStudent = Annotated[
+    str | None, typer.Option("--student", help="Of the pool, where a dataset has several. Default: its first one's.")
+]
+
+
+@pool_app.command("make", epilog="Example: hlbench pool make --dataset digits")
+def pool_make(dataset: DatasetName, student: OfStudent = None, data: Data = None) -> None:
+    """Select the subsets of a pool's recipe and write their hashes below it."""
+    from harness.dcs.make_pool import make_pool
+    from harness.dcs.pool import pool_id
+
+    pool = make_pool(project_root(), pool_id(dataset, student), data, lambda line: print(line, file=sys.stderr))
+    print(f"{pool.id}: {_counts(pool)}. To freeze it: hlbench protocols freeze {pool.id}")
+
+
+@pool_app.command("show", epilog="Example: hlbench pool show --dataset digits")
+def pool_show(dataset: DatasetName, student: OfStudent = None, as_json: Json = False) -> None:
+    """Every subset of a pool."""
+    from harness import reports
+    from harness.dcs.pool import read_pool
+
+    pool = read_pool(project_root(), dataset, student)
+    if as_json:
+        reports.print_json(pool.model_dump(mode="json", by_alias=True) | {"sha256": pool.sha256})
+        return
+    rows = [subset.model_dump(exclude={"bytes"}) | {"sha256": subset.sha256[:12]} for subset in pool.subsets]
+    reports.print_rows(rows, as_json, title=f"{pool.id}: {pool.title} ({pool.sha256[:12]}), {pool.recipe.protocol}")
+    print(_counts(pool))
+
+
+@pool_app.command("verify", epilog="Example: hlbench pool verify --dataset digits")
+def pool_verify(dataset: DatasetName, student: OfStudent = None, data: Data = None) -> None:
+    """Select every subset again, compare it with the pool's hashes and the pool with the lock."""
+    from harness.dcs.lookup import check_frozen, read_table
+    from harness.dcs.pool import pool_rows, read_pool
+
+    root = project_root()
+    pool = read_pool(root, dataset, student)
+    check_frozen(root, pool)
+    rows, table = pool_rows(root, pool, data), read_table(root, pool)
+    print(
+        f"{pool.id}: {len(rows)} subsets selected again, every hash the same; the {len(table)} rows of its look-up table fit it."
+    )
+
+
+@pool_app.command("train", epilog="Example: hlbench pool train --dataset digits --ipc 1,2 --workers 2")
+def pool_train(
+    dataset: DatasetName,
+    student: OfStudent = None,
+    ipc: Annotated[str | None, typer.Option("--ipc", help="Some of the pool's sizes, as 1,10. Default: all.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="Some of the pool's seeds, as 0,1. Default: all.")] = None,
+    workers: Workers = None,
+    shard: Annotated[str | None, typer.Option("--shard", help="i/N: the i-th of N parts of the units, 1-based.")] = None,
+    device: Device = "auto",
+    data: Data = None,
+) -> None:
+    """Train the students of a pool that have no record yet, small IPC first. Run it again to resume."""
+    from harness import plan, progress, reports
+    from harness.dcs.lookup import pool_units, workspace, write_indexes
+    from harness.dcs.pool import read_pool
+    from harness.runner import default_workers
+    from harness.work import Machine
+
+    root = project_root()
+    pool = read_pool(root, dataset, student)
+    chosen = pool_units(root, pool, numbers_or_all(ipc, "--ipc"), numbers_or_all(seeds, "--seeds"))
+    units = [unit for _, unit in chosen]
+    if shard is not None:
+        units = plan.take_shard(units, *shard_of(shard))
+    write_indexes(root, pool, units, data)
+    machine = Machine(workspace(root, pool), data, device_of(device))
+    summary = progress.run_with_progress(units, machine, workers or default_workers(device), reports.console())
+    raise typer.Exit(summary.exit_code)
+
+
+@pool_app.command("table", epilog="Example: hlbench pool table --dataset digits")
+def pool_table(dataset: DatasetName, student: OfStudent = None, as_json: Json = False) -> None:
+    """Merge what has been measured into the committed look-up table, and say what is missing."""
+    from harness import reports
+    from harness.dcs import lookup
+    from harness.dcs.pool import read_pool
+
+    root = project_root()
+    pool = read_pool(root, dataset, student)
+    rows = lookup.update_table(root, pool)
+    measured = lookup.errors(pool, rows)
+    lacking, dropped = lookup.missing(pool, rows), lookup.excluded(pool, measured)
+    path = lookup.table_path(root, pool).relative_to(root)
+    if as_json:
+        facts = {"rows": len(rows), "m": len(measured) - len(dropped), "missing": lacking, "excluded": dropped}
+        reports.print_json({"table": str(path), **facts})
+        return
+    print(f"{path}: {len(rows)} of {len(rows) + len(lacking)} students.")
+    print(f"m = {len(measured) - len(dropped)} subsets count, of {len(measured)} measured and {len(pool.subsets)} in the pool.")
+    for subset, reason in dropped.items():
+        print(f"excluded {subset}: {reason}")
+    for subset, seed in lacking:
+        print(f"missing {subset} seed {seed}")
+
+
+def _counts(pool) -> str:
+    if pool.awaits_recording:
+        return f"no subsets yet: it awaits its recording {pool.recipe.recording}"
+    twins = sum(subset.twin_of is not None for subset in pool.subsets)
+    return f"{len(pool.subsets) - twins} subsets and {twins} twins at IPC {', '.join(map(str, pool.recipe.ipc))}"

@@ -1,0 +1,255 @@
+"""The look-up table of a pool: the test error of students trained on its subsets, by ordinary units and the ordinary runner.
+
+Records lie in `made/dcs/<pool>/results`, which is not kept; the table made of them is, as one compact file. A row is believed
+only when its unit is the one that pool and protocol give, so neither can change under it. Torch-free.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from harness import canonical
+from harness.dcs.pool import RANDOM, Pool, Subset, check_protocol, index_bytes, pool_rows
+from harness.errors import CheckFailed, ProtocolError, UsageError
+from harness.freeze import read_lock
+from harness.plan import Unit, choose_protocols, existing_record
+from harness.records import Record, record_path, unit_id
+from harness.strict_yaml import parse_model
+from harness.submissions import Submission
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FOLDER = Path("leaderboards") / "dcs"
+STATUSES = ("ok", "diverged")
+UNIT_DIGITS = 12  # of a unit's id, as elsewhere where it is shown
+MOST_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """One student. `top1_error` in percent and `test_loss` in nats at the last epoch, None when it diverged.
+
+    `unit`: the first 12 hex digits of its unit's id. `code`: the commit that trained it, with `+` when files were changed since.
+    """
+
+    subset: str
+    seed: int
+    status: str
+    top1_error: float | None
+    test_loss: float | None
+    unit: str
+    code: str
+
+
+def table_path(root: Path, pool: Pool) -> Path:
+    return root / FOLDER / f"{pool.stem}-lookup.csv"
+
+
+def workspace(root: Path, pool: Pool) -> Path:
+    """Laid out as a checkout, `submissions/` and `results/`, so that the runner works in it."""
+    return root / "made" / "dcs" / pool.stem
+
+
+def subset_submission(pool: Pool, subset: Subset) -> Submission:
+    """What is trained on: a coreset whose one draw is the subset's index. Follows from the pool file alone."""
+    place = f"submissions/{subset.id}/{pool.recipe.dataset}-ipc{subset.ipc}/draw0.json"
+    entry = {"path": "draw0.json", "sha256": subset.sha256, "size": subset.bytes}
+    described = {
+        "slug": subset.id,
+        "repeats": subset.twin_of is not None,
+        "title": subset.id,
+        "authors": ("hlbench maintainers",),
+        "licence": "CC0-1.0",
+        "contact": "open an issue in this repository",
+        "kind": "coreset",
+        "dataset": pool.recipe.dataset,
+        "ipc": subset.ipc,
+        "method": subset.method,
+        "split_fingerprint": pool.split_fingerprint,
+        "sets": ({"path": place, "content_sha256": canonical.digest([entry])},),
+    }
+    return parse_model(Submission, described, f"{pool.id}: {subset.id}", ProtocolError)
+
+
+def pool_units(
+    root: Path, pool: Pool, ipc: Sequence[int] | None = None, seeds: Sequence[int] | None = None
+) -> list[tuple[Subset, Unit]]:
+    """The students of a pool, in its order (small IPC first), those of one subset together. None means all.
+
+    Raises ProtocolError when pool or protocol are not as they were frozen, UsageError for an IPC or seed the pool lacks.
+    """
+    check_frozen(root, pool)
+    for option, wanted, known in (("--ipc", ipc, pool.recipe.ipc), ("--seeds", seeds, pool.recipe.seeds)):
+        if foreign := sorted(set(wanted or ()) - set(known)):
+            raise UsageError(f"the pool has no {foreign[0]}", where=option, fix=f"choose from {', '.join(map(str, known))}")
+    results, units = workspace(root, pool) / "results", []
+    protocol = None
+    for subset in pool.subsets:
+        if ipc is not None and subset.ipc not in ipc:
+            continue
+        submission = subset_submission(pool, subset)
+        protocol = protocol or choose_protocols(root, submission, pool.recipe.protocol, "hl")[0]
+        for seed in pool.recipe.seeds:
+            if seeds is None or seed in seeds:
+                identity = unit_id(submission.digest, 0, protocol.sha256, seed)
+                record = record_path(results, submission, protocol, 0, seed)
+                units.append((subset, Unit(submission, 0, protocol, seed, identity, record)))
+    return units
+
+
+def write_indexes(root: Path, pool: Pool, units: Sequence[Unit], data: Path | None = None) -> None:
+    """The index files that the units read. Raises as `pool_rows`."""
+    rows: dict[str, np.ndarray] = pool_rows(root, pool, data)
+    for submission in dict.fromkeys(unit.submission for unit in units):
+        path = workspace(root, pool) / submission.sets[0].path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")  # shards may write the same file at once
+        temporary.write_bytes(index_bytes(rows[submission.slug]))
+        temporary.replace(path)
+
+
+def update_table(root: Path, pool: Pool) -> list[Row]:
+    """Add what has been measured to the committed table; rows that stand there stay. Returns all rows in the pool's order.
+
+    Raises CheckFailed for a row of the table that is not the pool's, RecordError for a record that is not its unit's.
+    """
+    units, kept = pool_units(root, pool), {(row.subset, row.seed): row for row in read_table(root, pool)}
+    for subset, unit in units:
+        if (subset.id, unit.seed) not in kept and (record := existing_record(unit)) is not None:
+            kept[subset.id, unit.seed] = _row(subset, unit, record)
+    rows = [kept[key] for subset, unit in units if (key := (subset.id, unit.seed)) in kept]
+    path = table_path(root, pool)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(_text(rows), encoding="utf-8")
+    temporary.replace(path)
+    return rows
+
+
+def read_table(root: Path, pool: Pool) -> list[Row]:
+    """The committed table, checked against pool and protocol; [] when there is none yet.
+
+    Raises CheckFailed naming the line: not a row, another pool's unit, twice there, or an impossible number.
+    """
+    path = table_path(root, pool)
+    if not path.exists():
+        return []
+    expected = {(subset.id, unit.seed): unit.id[:UNIT_DIGITS] for subset, unit in pool_units(root, pool)}
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.reader(io.StringIO(file.read(MOST_BYTES))))
+    header = [field.name for field in fields(Row)]
+    if not lines or lines[0] != header:
+        raise _refused(path, 1, f"the columns are {', '.join(header)}")
+    rows: dict[tuple[str, int], Row] = {}
+    for number, cells in enumerate(lines[1:], start=2):
+        try:
+            row = _parsed(cells)
+        except ValueError as reason:
+            raise _refused(path, number, str(reason)) from None
+        key = (row.subset, row.seed)
+        if key not in expected:
+            raise _refused(path, number, f"the pool has no subset {row.subset!r} with seed {row.seed}")
+        if row.unit != expected[key]:
+            raise _refused(path, number, f"unit {row.unit} was trained on another pool or protocol; here it is {expected[key]}")
+        if key in rows:
+            raise _refused(path, number, f"{row.subset} with seed {row.seed} is there twice")
+        rows[key] = row
+    return list(rows.values())
+
+
+def missing(pool: Pool, rows: Sequence[Row]) -> list[tuple[str, int]]:
+    """(subset, seed) that the table lacks, in the pool's order."""
+    measured = {(row.subset, row.seed) for row in rows}
+    wanted = ((subset.id, seed) for subset in pool.subsets for seed in pool.recipe.seeds)
+    return [key for key in wanted if key not in measured]
+
+
+def errors(pool: Pool, rows: Sequence[Row]) -> dict[str, tuple[float, ...]]:
+    """Subset id -> its top-1 errors in percent, one a seed in ascending order. Students that diverged have none."""
+    found = defaultdict(dict)
+    for row in rows:
+        if row.top1_error is not None:
+            found[row.subset][row.seed] = row.top1_error
+    return {
+        subset.id: tuple(error for _, error in sorted(found[subset.id].items())) for subset in pool.subsets if subset.id in found
+    }
+
+
+def excluded(pool: Pool, measured: Mapping[str, Sequence[float]]) -> dict[str, str]:
+    """Subset id -> why it is not counted, of those in `measured` (as `errors` gives it), by the pool's exclusion rule (E.2).
+
+    Errors are means over seeds. Random's is the mean over its draws, twins left out, because a twin shows half the images. A twin
+    is judged by its own error and not by its base's: either may stay without the other. Where Random was not measured the rule
+    cannot be applied, and nothing of that IPC is counted.
+    """
+    rule, means = pool.recipe.exclusion, {name: fmean(values) for name, values in measured.items()}
+    random = defaultdict(list)
+    for subset in pool.subsets:
+        if subset.method == RANDOM and subset.twin_of is None and subset.id in means:
+            random[subset.ipc].append(means[subset.id])
+    reasons = {}
+    for subset in pool.subsets:
+        if subset.id not in means:
+            continue
+        if subset.ipc not in random:
+            reasons[subset.id] = f"Random at IPC {subset.ipc} is not measured, so that the exclusion rule cannot be applied"
+            continue
+        baseline = fmean(random[subset.ipc])
+        limit = baseline + max(rule.points, rule.relative * baseline)
+        if means[subset.id] > limit:
+            reasons[subset.id] = f"error {means[subset.id]:.2f} %, above {limit:.2f} % (Random {baseline:.2f} %)"
+    return reasons
+
+
+def check_frozen(root: Path, pool: Pool) -> None:
+    """Raises ProtocolError when pool or protocol are not as they were frozen."""
+    entry = read_lock(root).get(pool.id)
+    if entry is None or entry.sha256 != pool.sha256:
+        state = "it awaits its recording" if pool.awaits_recording else "not frozen" if entry is None else "edited since"
+        raise ProtocolError(
+            f"pool {pool.id} is not as it was frozen", where=f"protocols/{pool.id}.yaml", why=state,
+            fix=f"hlbench protocols freeze {pool.id}" if entry is None else "restore it from version control",
+        )  # fmt: skip
+    check_protocol(root, pool)
+
+
+def _row(subset: Subset, unit: Unit, record: Record) -> Row:
+    result, commit = record.result, record.environment.get("git_commit")
+    code = f"{commit[:12]}{'+' if record.environment.get('git_dirty') else ''}" if commit else ""
+    error, loss = (None, None) if result is None else (round(100 - result.top1, 4), round(result.test_loss, 5))
+    return Row(subset.id, unit.seed, record.status, error, loss, unit.id[:UNIT_DIGITS], code)
+
+
+def _text(rows: Sequence[Row]) -> str:
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(field.name for field in fields(Row))
+    writer.writerows(["" if value is None else value for value in asdict(row).values()] for row in rows)
+    return written.getvalue()
+
+
+def _parsed(cells: list[str]) -> Row:
+    """Raises ValueError saying what is wrong."""
+    if len(cells) != len(fields(Row)):
+        raise ValueError(f"{len(cells)} cells instead of {len(fields(Row))}")
+    subset, seed, status, error, loss, unit, code = cells
+    if status not in STATUSES or (status == "ok") != bool(error and loss):
+        raise ValueError(f"status {status!r} with error {error!r} and loss {loss!r}; a student is ok and has both, or diverged")
+    row = Row(subset, int(seed), status, float(error) if error else None, float(loss) if loss else None, unit, code)
+    if row.top1_error is not None and not (0 <= row.top1_error <= 100 and 0 <= row.test_loss < float("inf")):
+        raise ValueError(f"an error of {error} % with a loss of {loss}")
+    return row
+
+
+def _refused(path: Path, line: int, why: str) -> CheckFailed:
+    fix = "restore the table from version control, or delete the line: hlbench pool table adds what is measured"
+    return CheckFailed("the look-up table is not the pool's", where=f"{path}:{line}", why=why, fix=fix)

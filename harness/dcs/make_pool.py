@@ -1,0 +1,145 @@
+"""A pool's rows from its recipe: select them, write their hashes into the pool file, compare them with those that stand there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from harness.canonical import sha256_hex
+from harness.coresets import SELECTORS, Source
+from harness.datasets import load_split
+from harness.datasets.base import Split
+from harness.dcs.pool import Method, Planned, Pool, Recipe, find_pool, index_bytes, planned, twin_rows
+from harness.dynamics.artifact import Dynamics, open_dynamics
+from harness.dynamics.places import find_folder
+from harness.errors import CheckFailed, HlbenchError, UsageError
+from harness.freeze import read_lock
+
+MARK = "# Below: written by `hlbench pool make` from the recipe above."
+SHOWN = 5
+Say = Callable[[str], None]
+
+
+def make_pool(root: Path, pool_id: str, data: Path | None = None, say: Say = lambda line: None) -> Pool:
+    """Write the subset list below the recipe of a pool file; same recipe and recording, same bytes.
+
+    Raises UsageError when the pool is frozen already, its recording is not here, or two subsets are the same rows.
+    """
+    pool = find_pool(root, pool_id)
+    path = root / "protocols" / f"{pool_id}.yaml"
+    if pool_id in read_lock(root):
+        raise UsageError(
+            f"pool {pool_id} is frozen", where=str(path), why="numbers were measured on it",
+            fix="hlbench pool verify compares it; other subsets go into a v2.yaml",
+        )  # fmt: skip
+    recipe = path.read_text(encoding="utf-8").split(f"\n{MARK}")[0].rstrip("\n")
+    if "\nsubsets:" in recipe:
+        raise UsageError(
+            "the subset list has no heading", where=str(path), why=f"the line {MARK!r} is missing above it",
+            fix="delete the list: it is written anew",
+        )  # fmt: skip
+    source = _source(root, pool, data)
+    rows = select_rows(pool.recipe, source, say)
+    _refuse_copies(rows)
+    inputs = {"split_fingerprint": source.split.fingerprint, "recording_sha256": source.dynamics.sha256}
+    lines = [recipe, "", MARK, *(f'{name}: "{sha256}"' for name, sha256 in inputs.items()), "subsets:"]
+    lines += [f"  - {_entry(known, rows[known.id])}" for known in planned(pool.recipe)]
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    temporary.replace(path)
+    return find_pool(root, pool_id)
+
+
+def select_rows(recipe: Recipe, source: Source, say: Say = lambda line: None) -> dict[str, np.ndarray]:
+    """Subset id -> int64 rows, class by class, best first; twins repeat the first half. Raises UsageError naming the method."""
+    by_label = {method.label: method for method in recipe.methods}
+    rows: dict[str, np.ndarray] = {}
+    for known in planned(recipe):
+        if known.twin_of is None:
+            say(known.id)
+            rows[known.id] = _select(by_label[known.method], source, known)
+        else:
+            rows[known.id] = twin_rows(rows[known.twin_of], known.ipc)
+    return rows
+
+
+def checked_rows(root: Path, pool: Pool, data: Path | None = None) -> dict[str, np.ndarray]:
+    """As `harness.dcs.pool.pool_rows`."""
+    if pool.awaits_recording:
+        raise UsageError(f"pool {pool.id} has no subsets yet", why="it awaits its recording", fix=_make_it(pool))
+    source = _source(root, pool, data)
+    for what, here, stated in (
+        ("training split", source.split.fingerprint, pool.split_fingerprint),
+        ("recording", source.dynamics.sha256, pool.recording_sha256),
+    ):
+        if here != stated:
+            raise CheckFailed(
+                f"the {what} is another than the pool was made from", where=pool.id, why=f"{here[:12]} here, {stated[:12]} there",
+                fix="restore it, or the pool file, from version control",
+            )  # fmt: skip
+    rows = select_rows(pool.recipe, source)
+    if wrong := [subset.id for subset in pool.subsets if sha256_hex(index_bytes(rows[subset.id])) != subset.sha256]:
+        raise CheckFailed(
+            f"{len(wrong)} of {len(pool.subsets)} subsets are not what the selectors give", where=pool.id,
+            why=f"{', '.join(wrong[:SHOWN])}{' ...' if len(wrong) > SHOWN else ''}",
+            fix="restore the pool file; another machine's k-means may also round otherwise",
+        )  # fmt: skip
+    return rows
+
+
+def _select(method: Method, source: Source, known: Planned) -> np.ndarray:
+    if method.selector not in SELECTORS:
+        raise UsageError(f"no selector {method.selector!r}", where=method.name, fix=f"choose one of: {', '.join(SELECTORS)}")
+    selector = SELECTORS[method.selector]
+    if method.draws > 1 and not selector.randomised:
+        raise UsageError(f"{method.selector} has one draw", where=method.name, why="nothing in it is random", fix="draws: 1")
+    try:
+        return selector.run(source, known.ipc, known.draw, **method.parameters)
+    except UsageError as error:
+        fix = f"{error.fix}; or leave the size out: ipc: [...] of {method.name}"
+        raise UsageError(error.what, where=known.id, why=error.why, fix=fix) from error
+
+
+def _source(root: Path, pool: Pool, data: Path | None) -> Source:
+    train = load_split(pool.recipe.dataset, "train", data)
+    return Source(train, _recording(root, pool, train))
+
+
+def _recording(root: Path, pool: Pool, train: Split) -> Dynamics:
+    try:
+        folder = find_folder(root, pool.recipe.recording)
+    except HlbenchError as error:
+        raise UsageError(
+            f"pool {pool.id} awaits its recording", where=f"{pool.id}: recipe.recording", why=error.what,
+            fix="hlbench dynamics record, as the pool's notes say; then hlbench pool make",
+        ) from error  # fmt: skip
+    return open_dynamics(folder, train.labels, train.fingerprint)
+
+
+def _refuse_copies(rows: dict[str, np.ndarray]) -> None:
+    """Two methods may choose the same images in another order, which would be one point counted twice."""
+    seen: dict[bytes, str] = {}
+    for name, chosen in rows.items():
+        key = np.sort(chosen).tobytes()
+        if key in seen:
+            raise UsageError(
+                f"{name} and {seen[key]} are the same images", why="they would be one point counted twice",
+                fix="leave that size out of one of the methods: ipc: [...]",
+            )  # fmt: skip
+        seen[key] = name
+
+
+def _entry(known: Planned, rows: np.ndarray) -> str:
+    """One line of the list. JSON is YAML in which no reader mistakes a hash for a number."""
+    index = index_bytes(rows)
+    facts = {"unique": len(np.unique(rows)), "sha256": sha256_hex(index), "bytes": len(index)}
+    return json.dumps(known._asdict() | facts)
+
+
+def _make_it(pool: Pool) -> str:
+    dataset, name, _ = pool.id.split("/")
+    student = name.partition("-pool-")[2]
+    return f"hlbench pool make --dataset {dataset}{f' --student {student}' if student else ''}"
