@@ -29,7 +29,7 @@ def pool_make(dataset: DatasetName, student: OfStudent = None, data: Data = None
 
 @pool_app.command("show", epilog="Example: hlbench pool show --dataset digits")
 def pool_show(dataset: DatasetName, student: OfStudent = None, as_json: Json = False) -> None:
-    """Every subset of a pool."""
+    """Every subset of a pool; its methods where it has none yet."""
     from harness import reports
     from harness.dcs.pool import read_pool
 
@@ -38,6 +38,7 @@ def pool_show(dataset: DatasetName, student: OfStudent = None, as_json: Json = F
         reports.print_json(pool.model_dump(mode="json", by_alias=True) | {"sha256": pool.sha256})
         return
     rows = [subset.model_dump(exclude={"bytes"}) | {"sha256": subset.sha256[:12]} for subset in pool.subsets]
+    rows = rows or [{"name": method.name, "method": method.label, "draws": method.draws} for method in pool.recipe.methods]
     reports.print_rows(rows, as_json, title=f"{pool.id}: {pool.title} ({pool.sha256[:12]}), {pool.recipe.protocol}")
     print(_counts(pool))
 
@@ -46,12 +47,13 @@ def pool_show(dataset: DatasetName, student: OfStudent = None, as_json: Json = F
 def pool_verify(dataset: DatasetName, student: OfStudent = None, data: Data = None) -> None:
     """Select every subset again, compare it with the pool's hashes and the pool with the lock."""
     from harness.dcs.lookup import check_frozen, read_table
-    from harness.dcs.pool import pool_rows, read_pool
+    from harness.dcs.make_pool import checked_rows
+    from harness.dcs.pool import read_pool
 
     root = project_root()
     pool = read_pool(root, dataset, student)
     check_frozen(root, pool)
-    rows, table = pool_rows(root, pool, data), read_table(root, pool)
+    rows, table = checked_rows(root, pool, data), read_table(root, pool)
     print(
         f"{pool.id}: {len(rows)} subsets selected again, every hash the same; the {len(table)} rows of its look-up table fit it."
     )
@@ -70,18 +72,17 @@ def pool_train(
 ) -> None:
     """Train the students of a pool that have no record yet, small IPC first. Run it again to resume."""
     from harness import plan, progress, reports
-    from harness.dcs.lookup import pool_units, workspace, write_indexes
-    from harness.dcs.pool import read_pool
+    from harness.dcs.lookup import pool_units
+    from harness.dcs.pool import pool_rows, read_pool, workspace
     from harness.runner import default_workers
     from harness.work import Machine
 
     root = project_root()
     pool = read_pool(root, dataset, student)
-    chosen = pool_units(root, pool, numbers_or_all(ipc, "--ipc"), numbers_or_all(seeds, "--seeds"))
-    units = [unit for _, unit in chosen]
+    units = [unit for _, unit in pool_units(root, pool, numbers_or_all(ipc, "--ipc"), numbers_or_all(seeds, "--seeds"))]
     if shard is not None:
         units = plan.take_shard(units, *shard_of(shard))
-    write_indexes(root, pool, units, data)
+    pool_rows(root, pool, data, {unit.submission.slug for unit in units})
     machine = Machine(workspace(root, pool), data, device_of(device))
     summary = progress.run_with_progress(units, machine, workers or default_workers(device), reports.console())
     raise typer.Exit(summary.exit_code)

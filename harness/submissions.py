@@ -6,16 +6,20 @@ declarations about the images), so a title or a contact can be mended without or
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from harness import canonical
 from harness.errors import SubmissionError
 from harness.strict_yaml import NOT_IN_FILE, StrictModel, as_tuples, load_yaml, parse_model
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 FILE_NAME = re.compile(r"(?P<dataset>[a-z0-9-]+)-ipc(?P<ipc>[1-9][0-9]*)\.yaml")
@@ -263,6 +267,11 @@ def check_place(path: Path, submission: Submission, root: Path) -> None:
 def find_submissions(root: Path) -> list[Path]:
     """Every submission file of the checkout at `root`, sorted."""
     return sorted((root / "submissions").glob("*/*-ipc*.yaml"))
+
+
+def index_bytes(rows: np.ndarray) -> bytes:
+    """The index file of a coreset, `{"rows":[3,17,...]}`, from int64 rows [N]; the same rows give the same bytes."""
+    return json.dumps({"rows": rows.tolist()}, separators=(",", ":")).encode() + b"\n"
 
 
 def _relative_path(name: str) -> str:

@@ -6,7 +6,6 @@ Images of more than 2 MB are not committed: they lie in `made/`, which version c
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from harness.datasets.base import Split
 from harness.distill.method import DistilledSet
 from harness.errors import UsageError
 from harness.strict_yaml import as_tuples, parse_model
-from harness.submissions import MADE, Submission, read_submission
+from harness.submissions import MADE, Submission, index_bytes, read_submission
 
 COMMITTED_BYTES = 2_000_000  # pixels of all draws of a submission together
 
@@ -39,7 +38,7 @@ def write_coreset(
     body = {"kind": "coreset", "dataset": split.dataset, "ipc": ipc, "split_fingerprint": split.fingerprint}
     if made_by:
         body["made_by"] = made_by
-    files = {f"draw{draw}.json": _writer(_index(rows)) for draw, rows in enumerate(draws)}
+    files = {f"draw{draw}.json": _writer(index_bytes(rows)) for draw, rows in enumerate(draws)}
     return _write(folder, {**header, **body}, files, {})
 
 
@@ -129,10 +128,6 @@ def _write(
         (folder / name / file_name).write_bytes(contents)
     path.write_text(text, encoding="utf-8")
     return read_submission(path)
-
-
-def _index(rows: np.ndarray) -> bytes:
-    return json.dumps({"rows": rows.tolist()}, separators=(",", ":")).encode() + b"\n"
 
 
 def _writer(contents: bytes) -> Callable[[Path], None]:

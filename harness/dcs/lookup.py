@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from harness import canonical
-from harness.dcs.pool import RANDOM, Pool, Subset, check_protocol, index_bytes, pool_rows
+from harness.dcs.pool import RANDOM, Pool, Subset, check_protocol, index_path, workspace
 from harness.errors import CheckFailed, ProtocolError, UsageError
 from harness.freeze import read_lock
 from harness.plan import Unit, choose_protocols, existing_record
 from harness.records import Record, record_path, unit_id
 from harness.strict_yaml import parse_model
 from harness.submissions import Submission
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FOLDER = Path("leaderboards") / "dcs"
 STATUSES = ("ok", "diverged")
@@ -54,15 +49,9 @@ def table_path(root: Path, pool: Pool) -> Path:
     return root / FOLDER / f"{pool.stem}-lookup.csv"
 
 
-def workspace(root: Path, pool: Pool) -> Path:
-    """Laid out as a checkout, `submissions/` and `results/`, so that the runner works in it."""
-    return root / "made" / "dcs" / pool.stem
-
-
 def subset_submission(pool: Pool, subset: Subset) -> Submission:
     """What is trained on: a coreset whose one draw is the subset's index. Follows from the pool file alone."""
-    place = f"submissions/{subset.id}/{pool.recipe.dataset}-ipc{subset.ipc}/draw0.json"
-    entry = {"path": "draw0.json", "sha256": subset.sha256, "size": subset.bytes}
+    entry = {"path": index_path(pool, subset).rpartition("/")[2], "sha256": subset.sha256, "size": subset.bytes}
     described = {
         "slug": subset.id,
         "repeats": subset.twin_of is not None,
@@ -75,7 +64,7 @@ def subset_submission(pool: Pool, subset: Subset) -> Submission:
         "ipc": subset.ipc,
         "method": subset.method,
         "split_fingerprint": pool.split_fingerprint,
-        "sets": ({"path": place, "content_sha256": canonical.digest([entry])},),
+        "sets": ({"path": index_path(pool, subset), "content_sha256": canonical.digest([entry])},),
     }
     return parse_model(Submission, described, f"{pool.id}: {subset.id}", ProtocolError)
 
@@ -104,17 +93,6 @@ def pool_units(
                 record = record_path(results, submission, protocol, 0, seed)
                 units.append((subset, Unit(submission, 0, protocol, seed, identity, record)))
     return units
-
-
-def write_indexes(root: Path, pool: Pool, units: Sequence[Unit], data: Path | None = None) -> None:
-    """The index files that the units read. Raises as `pool_rows`."""
-    rows: dict[str, np.ndarray] = pool_rows(root, pool, data)
-    for submission in dict.fromkeys(unit.submission for unit in units):
-        path = workspace(root, pool) / submission.sets[0].path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")  # shards may write the same file at once
-        temporary.write_bytes(index_bytes(rows[submission.slug]))
-        temporary.replace(path)
 
 
 def update_table(root: Path, pool: Pool) -> list[Row]:
@@ -211,12 +189,14 @@ def excluded(pool: Pool, measured: Mapping[str, Sequence[float]]) -> dict[str, s
 
 
 def check_frozen(root: Path, pool: Pool) -> None:
-    """Raises ProtocolError when pool or protocol are not as they were frozen."""
+    """Raises ProtocolError when pool or protocol are not as they were frozen, UsageError when the pool has no subsets yet."""
+    if pool.awaits_recording:
+        raise UsageError(f"pool {pool.id} has no subsets yet", why="it awaits its recording", fix="hlbench pool make")
     entry = read_lock(root).get(pool.id)
     if entry is None or entry.sha256 != pool.sha256:
-        state = "it awaits its recording" if pool.awaits_recording else "not frozen" if entry is None else "edited since"
         raise ProtocolError(
-            f"pool {pool.id} is not as it was frozen", where=f"protocols/{pool.id}.yaml", why=state,
+            f"pool {pool.id} is not as it was frozen", where=f"protocols/{pool.id}.yaml",
+            why="it was never frozen" if entry is None else "it was edited since",
             fix=f"hlbench protocols freeze {pool.id}" if entry is None else "restore it from version control",
         )  # fmt: skip
     check_protocol(root, pool)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 
-from harness.canonical import sha256_hex
+from harness.canonical import file_sha256, sha256_hex
 from harness.coresets import SELECTORS, Source
 from harness.datasets import load_split
-from harness.datasets.base import Split
-from harness.dcs.pool import Method, Planned, Pool, Recipe, find_pool, index_bytes, planned, twin_rows
-from harness.dynamics.artifact import Dynamics, open_dynamics
+from harness.dcs.pool import Method, Planned, Pool, Recipe, Subset, find_pool, index_path, planned, workspace
+from harness.dynamics.artifact import open_dynamics
 from harness.dynamics.places import find_folder
 from harness.errors import CheckFailed, HlbenchError, UsageError
 from harness.freeze import read_lock
+from harness.submissions import index_bytes
 
 MARK = "# Below: written by `hlbench pool make` from the recipe above."
 SHOWN = 5
@@ -53,23 +54,52 @@ def make_pool(root: Path, pool_id: str, data: Path | None = None, say: Say = lam
     return find_pool(root, pool_id)
 
 
-def select_rows(recipe: Recipe, source: Source, say: Say = lambda line: None) -> dict[str, np.ndarray]:
-    """Subset id -> int64 rows, class by class, best first; twins repeat the first half. Raises UsageError naming the method."""
+def select_rows(
+    recipe: Recipe, source: Source, say: Say = lambda line: None, only: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Subset id -> int64 rows, class by class, best first; twins repeat the first half. `only`: of these ids; None: all.
+
+    Raises UsageError naming the subset for a selector that cannot give it.
+    """
     by_label = {method.label: method for method in recipe.methods}
+    bases: dict[str, np.ndarray] = {}
     rows: dict[str, np.ndarray] = {}
     for known in planned(recipe):
-        if known.twin_of is None:
-            say(known.id)
-            rows[known.id] = _select(by_label[known.method], source, known)
-        else:
-            rows[known.id] = twin_rows(rows[known.twin_of], known.ipc)
+        if only is not None and known.id not in only:
+            continue
+        base = known.twin_of or known.id
+        if base not in bases:
+            say(base)
+            bases[base] = _select(by_label[known.method], source, known)
+        rows[known.id] = bases[base] if known.twin_of is None else twin_rows(bases[base], known.ipc)
     return rows
 
 
-def checked_rows(root: Path, pool: Pool, data: Path | None = None) -> dict[str, np.ndarray]:
+def twin_rows(rows: np.ndarray, ipc: int) -> np.ndarray:
+    """The first half of each class twice, row by row: int64 [classes * ipc] from as many, class by class, `ipc` even."""
+    return np.repeat(rows.reshape(-1, ipc)[:, : ipc // 2], 2, axis=1).ravel()
+
+
+def kept_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """As `harness.dcs.pool.pool_rows`."""
+    chosen = [subset for subset in pool.subsets if only is None or subset.id in only]
+    paths = {subset.id: workspace(root, pool) / index_path(pool, subset) for subset in chosen}
+    absent = [subset.id for subset in chosen if not _is_kept(paths[subset.id], subset)]
+    for name, rows in (checked_rows(root, pool, data, absent) if absent else {}).items():
+        paths[name].parent.mkdir(parents=True, exist_ok=True)
+        temporary = paths[name].with_name(f".{paths[name].name}.{os.getpid()}")  # shards may write the same file at once
+        temporary.write_bytes(index_bytes(rows))
+        temporary.replace(paths[name])
+    return {name: np.array(json.loads(path.read_bytes())["rows"], np.int64) for name, path in paths.items()}
+
+
+def checked_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """As `select_rows`, of a pool that has its subsets, and compared with their hashes.
+
+    Raises CheckFailed naming what differs, UsageError or EnvironmentProblem when split or recording are not here.
+    """
     if pool.awaits_recording:
-        raise UsageError(f"pool {pool.id} has no subsets yet", why="it awaits its recording", fix=_make_it(pool))
+        raise UsageError(f"pool {pool.id} has no subsets yet", why="it awaits its recording", fix="hlbench pool make")
     source = _source(root, pool, data)
     for what, here, stated in (
         ("training split", source.split.fingerprint, pool.split_fingerprint),
@@ -80,14 +110,19 @@ def checked_rows(root: Path, pool: Pool, data: Path | None = None) -> dict[str, 
                 f"the {what} is another than the pool was made from", where=pool.id, why=f"{here[:12]} here, {stated[:12]} there",
                 fix="restore it, or the pool file, from version control",
             )  # fmt: skip
-    rows = select_rows(pool.recipe, source)
-    if wrong := [subset.id for subset in pool.subsets if sha256_hex(index_bytes(rows[subset.id])) != subset.sha256]:
+    rows = select_rows(pool.recipe, source, only=only)
+    stated = {subset.id: subset.sha256 for subset in pool.subsets}
+    if wrong := [name for name, chosen in rows.items() if sha256_hex(index_bytes(chosen)) != stated[name]]:
         raise CheckFailed(
-            f"{len(wrong)} of {len(pool.subsets)} subsets are not what the selectors give", where=pool.id,
+            f"{len(wrong)} of {len(rows)} subsets are not what the selectors give", where=pool.id,
             why=f"{', '.join(wrong[:SHOWN])}{' ...' if len(wrong) > SHOWN else ''}",
             fix="restore the pool file; another machine's k-means may also round otherwise",
         )  # fmt: skip
     return rows
+
+
+def _is_kept(path: Path, subset: Subset) -> bool:
+    return path.is_file() and path.stat().st_size == subset.bytes and file_sha256(path) == subset.sha256
 
 
 def _select(method: Method, source: Source, known: Planned) -> np.ndarray:
@@ -104,11 +139,6 @@ def _select(method: Method, source: Source, known: Planned) -> np.ndarray:
 
 
 def _source(root: Path, pool: Pool, data: Path | None) -> Source:
-    train = load_split(pool.recipe.dataset, "train", data)
-    return Source(train, _recording(root, pool, train))
-
-
-def _recording(root: Path, pool: Pool, train: Split) -> Dynamics:
     try:
         folder = find_folder(root, pool.recipe.recording)
     except HlbenchError as error:
@@ -116,7 +146,8 @@ def _recording(root: Path, pool: Pool, train: Split) -> Dynamics:
             f"pool {pool.id} awaits its recording", where=f"{pool.id}: recipe.recording", why=error.what,
             fix="hlbench dynamics record, as the pool's notes say; then hlbench pool make",
         ) from error  # fmt: skip
-    return open_dynamics(folder, train.labels, train.fingerprint)
+    train = load_split(pool.recipe.dataset, "train", data)
+    return Source(train, open_dynamics(folder, train.labels, train.fingerprint))
 
 
 def _refuse_copies(rows: dict[str, np.ndarray]) -> None:
@@ -137,9 +168,3 @@ def _entry(known: Planned, rows: np.ndarray) -> str:
     index = index_bytes(rows)
     facts = {"unique": len(np.unique(rows)), "sha256": sha256_hex(index), "bytes": len(index)}
     return json.dumps(known._asdict() | facts)
-
-
-def _make_it(pool: Pool) -> str:
-    dataset, name, _ = pool.id.split("/")
-    student = name.partition("-pool-")[2]
-    return f"hlbench pool make --dataset {dataset}{f' --student {student}' if student else ''}"

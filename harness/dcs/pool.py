@@ -7,8 +7,7 @@ is the sha256 of the canonical JSON of the parsed file, frozen in `protocols/LOC
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
@@ -71,7 +70,7 @@ class Recipe(StrictModel):
     teacher: TeacherId | None = None
     observer: TeacherId | None = None
     experts: TeacherId | None = None
-    recording: Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9.-]+$")]
+    recording: Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9][a-z0-9.-]*$")]
     ipc: Annotated[tuple[Ipc, ...], Field(min_length=1)]
     methods: Annotated[tuple[Method, ...], Field(min_length=1, max_length=50)]
     twins: Literal["half-twice"]
@@ -230,23 +229,22 @@ def check_protocol(root: Path, pool: Pool) -> None:
         )  # fmt: skip
 
 
-def index_bytes(rows: np.ndarray) -> bytes:
-    """The index file of a subset, `{"rows":[3,17,...]}`; its sha256 names the subset."""
-    return json.dumps({"rows": rows.tolist()}, separators=(",", ":")).encode() + b"\n"
+def workspace(root: Path, pool: Pool) -> Path:
+    """What is made of a pool and not kept: indexes and records, laid out as a checkout so that the runner works in it."""
+    return root / "made" / "dcs" / pool.stem
 
 
-def twin_rows(rows: np.ndarray, ipc: int) -> np.ndarray:
-    """The first half of each class twice, row by row: int64 [classes * ipc] from as many, class by class, `ipc` even."""
-    import numpy as np
-
-    return np.repeat(rows.reshape(-1, ipc)[:, : ipc // 2], 2, axis=1).ravel()
+def index_path(pool: Pool, subset: Subset) -> str:
+    """Of a subset's index file, below the workspace."""
+    return f"submissions/{subset.id}/{pool.recipe.dataset}-ipc{subset.ipc}/draw0.json"
 
 
-def pool_rows(root: Path, pool: Pool, data: Path | None = None) -> dict[str, np.ndarray]:
-    """Subset id -> int64 rows [classes * IPC], made again by the selectors and equal to the hashes of the pool.
+def pool_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Subset id -> int64 rows [classes * IPC], class by class, a twin's with repeats; equal to the hashes of the pool.
 
-    Raises CheckFailed naming subsets that differ; UsageError or EnvironmentProblem when split or recording are not here.
+    Index files of the workspace are read, and those that are not there selected and written. `only`: of these ids; None: all.
+    Raises CheckFailed naming subsets that differ; UsageError or EnvironmentProblem when split or recording are needed, not here.
     """
-    from harness.dcs.make_pool import checked_rows
+    from harness.dcs.make_pool import kept_rows
 
-    return checked_rows(root, pool, data)
+    return kept_rows(root, pool, data, only)
