@@ -115,11 +115,11 @@ def distill(
     data: Data = None,
 ) -> None:
     """Write a reference distilled set as a submission: kmeans-centroids, rded, ca2d. Run it again to resume."""
-    from harness.progress import count_classes
+    from harness.progress import count
     from harness.reference import make_distilled
 
     chosen = {"dynamics": dynamics, "parameters": named_values(param), "observer": observer, "device": device_of(device)}
-    with count_classes() as counted:
+    with count("classes") as counted:
         made = make_distilled(project_root(), method, dataset, ipc, draws, data, slug, **chosen, on_class=counted, recall=True)
     print(made.relative_path)
 

@@ -106,12 +106,12 @@ def _print_failure(event: Event, console: Console) -> None:
 
 
 @contextmanager
-def count_classes() -> Iterator[Callable[[int, int], None]]:
-    """Within the block the yielded function shows (classes done, classes) on stderr: as a bar, or as lines in a log."""
+def count(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Within the block the yielded function shows (done, total) of `what` on stderr: as a bar, or as lines in a log."""
     shown = console(stderr=True)
     if shown.is_terminal:
         with Progress(
-            BarColumn(20), MofNCompleteColumn(), TextColumn("classes"), TimeRemainingColumn(), console=shown
+            BarColumn(20), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn(), console=shown
         ) as progress:
             task = progress.add_task("", total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
@@ -121,7 +121,7 @@ def count_classes() -> Iterator[Callable[[int, int], None]]:
     def line(done: int, total: int) -> None:
         nonlocal last
         if time.monotonic() - last > SECONDS_BETWEEN_LINES:
-            shown.print(Text(f"{done} of {total} classes"))
+            shown.print(Text(f"{done} of {total} {what}"))
             last = time.monotonic()
 
     yield line

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.scoring.dcs import REPORTED, read_pool_scores, read_reported_scores
+from harness.scoring.dcs_figures import pool_figure
+from harness.scoring.dcs_page import dcs_page
 from harness.scoring.figures import FOLDER, board_figures
 from harness.scoring.markdown import GENERATED
 from harness.scoring.pages import dataset_page, index_page
@@ -13,6 +16,8 @@ from harness.scoring.reported import read_reported, reported_folder
 from harness.scoring.rows import read_rows
 from harness.scoring.side_by_side import boards_of
 from harness.scoring.tables import build_tables
+
+RESULTS = Path("leaderboards") / "results"
 
 
 def build_boards(root: Path, results: Path, out: Path | None = None) -> dict[str, str]:
@@ -34,15 +39,28 @@ def build_boards(root: Path, results: Path, out: Path | None = None) -> dict[str
     boards = boards_of(build_tables(rows))
     reported = read_reported(reported_folder(results))
     places = Places(root, results, results.resolve().parent if out is None else out)
-    pages = {"README.md": index_page(boards, not_shown, reported)}
+    # Beside the records, as reported figures are, lie the tables of losses and errors; a demo has neither.
+    pools = read_pool_scores(root) if is_the_projects(root, results) else ()
+    pages = {"README.md": index_page(boards, not_shown, reported, [scores.pool.recipe.dataset for scores in pools])}
     figures = {}
-    for dataset in sorted({board.dataset for board in boards} | {entry.dataset for entry in reported}):
+    scored = {scores.pool.recipe.dataset for scores in pools}
+    for dataset in sorted({board.dataset for board in boards} | {entry.dataset for entry in reported} | scored):
         of_dataset = [board for board in boards if board.dataset == dataset]
         drawn = [figure for board in of_dataset for figure in board_figures(board)]
         printed = [entry for entry in reported if entry.dataset == dataset]
-        pages[f"{dataset}.md"] = dataset_page(dataset, of_dataset, not_shown, places, drawn, printed)
+        of_pools = [scores for scores in pools if scores.pool.recipe.dataset == dataset]
+        pages[f"{dataset}.md"] = dataset_page(dataset, of_dataset, not_shown, places, drawn, printed, of_pools)
+        if of_pools:
+            scattered = [pool_figure(one.pool.stem, each.objective, each.points) for one in of_pools for each in one.objectives]
+            printed_scores = read_reported_scores(results.parent / REPORTED)
+            pages[f"{dataset}-dcs.md"] = dcs_page(dataset, of_pools, places, scattered, printed_scores)
+            drawn += scattered
         figures |= {figure.name: figure.svg for figure in drawn}
     return pages | figures
+
+
+def is_the_projects(root: Path, results: Path) -> bool:
+    return results.resolve() == (root / RESULTS).resolve()
 
 
 def write_boards(root: Path, results: Path, out: Path) -> list[Path]:

@@ -13,6 +13,8 @@ from harness.errors import EnvironmentProblem
 from harness.protocols import Protocol
 from harness.scoring import cells
 from harness.scoring.cells import NOTHING, REGIME_NAMES, listed
+from harness.scoring.dcs import PoolScores
+from harness.scoring.dcs_page import board_note, dcs_column
 from harness.scoring.markdown import escape, file_link, table, web_link
 from harness.scoring.places import Places
 from harness.scoring.side_by_side import Board, BoardRow
@@ -24,24 +26,25 @@ from harness.teachers import CARD, read_card
 Column = tuple[str, list[str]]  # header, one cell per row of the board
 
 
-def board_table(board: Board, places: Places) -> str:
+def board_table(board: Board, places: Places, scores: PoolScores | None = None) -> str:
     """Rank and gap to the best coreset are those of the main table (HL), everything else is of every regime."""
+    dcs = [dcs_column([row.submission for row in board.rows], scores)] if scores else []
     links = ("Links", [_links(row, board, places) for row in board.rows])
     accuracies = [_accuracies(board, one) for one in board.tables]
     gaps = [_gaps(board, one) for one in board.tables] + _gaps_to_best_coreset(board)
     if len(board.tables) == 1:
-        return _table([*_who(board, places), *accuracies, *_details(board), *gaps, *_shares(board), links])
+        return _table([*_who(board, places), *accuracies, *_details(board), *gaps, *_shares(board), *dcs, links])
     slugs = ("Submission", [row.submission.slug for row in board.rows])
     return "\n\n".join(
         [
-            _table([*_who(board, places), *accuracies, *gaps, links]),
+            _table([*_who(board, places), *accuracies, *gaps, *dcs, links]),
             f"{'Share of the full dataset, top-5' if _shares(board) else 'Top-5'} and deviations of the same rows:",
             _table([slugs, *_shares(board), *_details(board)]),
         ]
     )
 
 
-def board_notes(board: Board, places: Places) -> str:
+def board_notes(board: Board, places: Places, scores: PoolScores | None = None) -> str:
     """Protocol and hash of every column, what the table can find, what is missing from it."""
     rows = [(one, ranked.row) for one in board.tables for ranked in one.all_rows]
     notes = [f"{_of(board, one)}{_protocol(one, places)}" for one in board.tables]
@@ -51,6 +54,7 @@ def board_notes(board: Board, places: Places) -> str:
     notes += [f"{_of(board, one)}{_detectable(one)}" for one in board.tables]
     if board.main.best_coreset:
         notes.append(f"{_of(board, board.main)}{_best_coreset(board.main)}")
+    notes += [board_note(scores, places)] if scores else []
     short = [
         f"{_of(board, one)}{row.submission.slug} ({len(row.records)} of {row.planned} runs)"
         for one, row in rows

@@ -12,6 +12,7 @@ from harness.scoring.cells import REGIME_NAMES, plural
 from harness.scoring.contrast import contrasts
 from harness.scoring.contrast_text import MEANING as CONTRAST_MEANING
 from harness.scoring.contrast_text import contrast_section
+from harness.scoring.dcs import PoolScores
 from harness.scoring.figures import Figure
 from harness.scoring.markdown import GENERATED, escape, file_link, table
 from harness.scoring.places import Places
@@ -50,8 +51,10 @@ MEANING = """\
 """
 
 
-def index_page(boards: Sequence[Board], not_shown: Sequence[NotShown], reported: Sequence[Reported] = ()) -> str:
-    """README.md: one line per dataset, student and IPC."""
+def index_page(
+    boards: Sequence[Board], not_shown: Sequence[NotShown], reported: Sequence[Reported] = (), scored: Sequence[str] = ()
+) -> str:
+    """README.md: one line per dataset, student and IPC. `scored`: datasets with a DCS page."""
     datasets = len({board.dataset for board in boards})
     head = ["# Leaderboards", f"{plural(datasets, 'dataset')}, {plural(len(boards), 'table')}. {_verdict(boards)}"]
     headers = ["Table", "Dataset", "IPC", "Rows", "Highest mean", "its rank", "Random", "Gap to Random"]
@@ -62,6 +65,9 @@ def index_page(boards: Sequence[Board], not_shown: Sequence[NotShown], reported:
         for board, spread in zip(boards, spreads, strict=True)
     ]
     parts = [table([*headers, *(["Spread, seed sigmas"] if contrasted else [])], body)] if boards else ["No record yet."]
+    if scored:
+        links = [file_link(name, f"{name}-dcs.md") for name in dict.fromkeys(scored)]
+        parts.append(f"Does a method's loss track what students learn (DCS): {cells.listed(links)}.")
     parts += [_reported_pages(reported)] if reported else []
     meanings = [MEANING.rstrip(), *([CONTRAST_MEANING.rstrip()] if contrasted else [])]
     return _page([*head, *parts, *meanings, *_not_shown(not_shown)])
@@ -74,6 +80,7 @@ def dataset_page(
     places: Places,
     figures: Sequence[Figure] = (),
     reported: Sequence[Reported] = (),
+    pools: Sequence[PoolScores] = (),
 ) -> str:
     """<dataset>.md: a section per student, a board per IPC; then what others reported. `figures` are those of the boards."""
     head = [
@@ -89,18 +96,19 @@ def dataset_page(
         of_section = list(group)
         sections.append(f"## {_section_title(of_section)}")
         for board in of_section:
-            sections += _board(board, places, [figure for figure in figures if figure.board == board.name])
+            scores = next((one for one in pools if one.student == board.student and one.objectives), None)
+            sections += _board(board, places, [figure for figure in figures if figure.board == board.name], scores)
     found = reproductions(reported, [one for board in boards for one in board.tables])
     return _page([*head, *sections, *reproduced_section(found), *reported_section(reported)])
 
 
-def _board(board: Board, places: Places, figures: Sequence[Figure]) -> list[str]:
+def _board(board: Board, places: Places, figures: Sequence[Figure], scores: PoolScores | None) -> list[str]:
     """Contrast first, then the rows, then the figures."""
     contrast = [contrast_section(one) for one in contrasts(board)]
     if not contrast and len(board.tables) > 1:
         contrast = ["No contrast: HL, or every regime beside it, has no result here."]
     images = [f"![{figure.alt}]({figure.name})" for figure in figures]
-    return [f"### {board.name}", *contrast, board_table(board, places), board_notes(board, places), *images]
+    return [f"### {board.name}", *contrast, board_table(board, places, scores), board_notes(board, places, scores), *images]
 
 
 def _section(board: Board) -> tuple[str, str]:

@@ -1,0 +1,60 @@
+"""`hlbench dcs`: the Distillation Correlation Score of objectives over a dataset's pool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli_options import APP_SETTINGS, Data, Device, Json, device_of
+from harness.errors import UsageError
+from harness.paths import project_root
+
+dcs_app = typer.Typer(**APP_SETTINGS)
+
+
+@dcs_app.command(epilog="Example: hlbench dcs sre2l_bn dm --dataset digits")
+def dcs(
+    objectives: Annotated[
+        list[str] | None, typer.Argument(metavar="[OBJECTIVE]...", help="Default: those with losses. --list names all.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="digits, tiny-imagenet, cifar100 or imagenet-1k.")] = None,
+    student: Annotated[str | None, typer.Option("--student", help="Of the pool, where a dataset has several.")] = None,
+    losses: Annotated[Path | None, typer.Option("--losses", help="CSV of your own losses: subset,loss.")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="With --losses: some subsets may be missing.")] = False,
+    function: Annotated[
+        str | None, typer.Option("--objective", help="module:function of your own; takes (images, labels), gives a loss.")
+    ] = None,
+    save: Annotated[str | None, typer.Option("--save", help="Keep your own losses in the table, under this name.")] = None,
+    most: Annotated[int | None, typer.Option("--most-ipc", min=1, help="Compute losses of subsets up to this IPC.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Name the objectives, and the methods that have none.")] = False,
+    device: Device = "cpu",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Does a lower loss go with a lower test error? Computes the losses that are missing, then scores them."""
+    from harness import dcs_scores, progress, reports
+
+    root = project_root()
+    if listed:
+        reports.print_rows(dcs_scores.objective_rows(), as_json)
+        return
+    if (losses is not None and function is not None) or ((losses or function) and objectives):
+        raise UsageError("losses come from one place", fix="name objectives, or --losses, or --objective")
+    if save is not None and losses is None and function is None:
+        raise UsageError("there is nothing of your own to keep", where="--save", fix="use it with --losses or --objective")
+    pool = dcs_scores.looked_up_pool(root, dataset, student)
+    with progress.count("steps of this objective") as report:
+        if losses is not None:
+            found = dcs_scores.score_file(root, pool, losses, partial, save)
+        elif function is not None:
+            found = dcs_scores.score_function(root, pool, function, data, most, save, report)
+        else:
+            found = dcs_scores.score_objectives(root, pool, objectives or [], data, most, device_of(device), report)
+    if as_json:
+        reports.print_json(dcs_scores.facts(pool, found))
+    else:
+        reports.print_rows(dcs_scores.score_rows(found), as_json, title=f"{pool.id}: DCS, positive = aligned")
+        for line in dcs_scores.remarks(root, pool, found):
+            print(line)

@@ -1,0 +1,161 @@
+"""What `hlbench dcs` does: losses from objectives, a file or a function, joined with a pool's look-up table and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.canonical import digest, file_sha256
+from harness.dcs import lookup
+from harness.dcs.custom import find_function, losses_of_function, read_custom_losses
+from harness.dcs.loss_table import SHORT, LossRow, losses_path, read_losses, write_losses
+from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVES, find_objective
+from harness.dcs.pool import Pool, pool_rows, read_pool
+from harness.errors import CheckFailed, UsageError
+from harness.scoring import cells
+from harness.scoring.dcs import ObjectiveScore, cached_score, points_of, pool_scores
+from harness.scoring.dcs_page import dcs_cell
+
+ALL = "all"
+Report = Callable[[int, int], None]
+
+
+def looked_up_pool(root: Path, dataset: str, student: str | None) -> Pool:
+    """The dataset's pool. Raises UsageError when there is none, CheckFailed when no student of it has been looked up."""
+    pool = read_pool(root, dataset, student)
+    lookup.check_frozen(root, pool)
+    if not lookup.read_table(root, pool):
+        raise CheckFailed(
+            "no student of the pool has been looked up",
+            where=str(lookup.table_path(root, pool)),
+            fix=f"hlbench pool train --dataset {dataset}; hlbench pool table --dataset {dataset}",
+        )
+    return pool
+
+
+def score_objectives(
+    root: Path, pool: Pool, names: Sequence[str], data: Path | None, most: int | None, device: str, report: Report
+) -> list[ObjectiveScore]:
+    """Compute what the table of losses lacks of the objectives named (`all`: every one), and score them; [] names scores all
+    that the table holds. Raises UsageError for an unknown objective, EnvironmentProblem for a network that is not here."""
+    wanted = list(OBJECTIVES) if ALL in names else list(dict.fromkeys(names))
+    if wanted:
+        compute_losses(root, pool, wanted, data, most, device, report)
+    found = pool_scores(root, pool).objectives
+    return [one for one in found if not wanted or one.objective in wanted]
+
+
+def compute_losses(
+    root: Path, pool: Pool, names: Sequence[str], data: Path | None, most: int | None, device: str, report: Report
+) -> None:
+    from harness.datasets import load_split
+    from harness.dcs.losses import scene_of, update_losses
+    from harness.training.engine import resolve_device
+
+    objectives = [find_objective(name) for name in names]
+    rows = _rows(root, pool, data, most)
+    train = load_split(pool.recipe.dataset, "train", data)
+    for objective in objectives:
+        scene = scene_of(root, pool, train, objective, resolve_device(device), report)
+        update_losses(objective, pool, rows, scene, losses_path(root, pool.stem))
+
+
+def score_file(root: Path, pool: Pool, path: Path, partial: bool, save: str | None) -> list[ObjectiveScore]:
+    """Score the losses of a file, and keep them under the name `save` if that is given. Raises UsageError."""
+    losses = read_custom_losses(path, [subset.id for subset in pool.subsets], partial)
+    return [_score_own(root, pool, losses, path.stem if save is None else save, file_sha256(path), save is not None)]
+
+
+def score_function(
+    root: Path, pool: Pool, spec: str, data: Path | None, most: int | None, save: str | None, report: Report
+) -> list[ObjectiveScore]:
+    """As `score_file`, of a function called on this machine. Its code is not hashed: its losses are."""
+    from harness.datasets import load_split
+
+    loss, rows = find_function(spec), _rows(root, pool, data, most)
+    train = load_split(pool.recipe.dataset, "train", data)
+    losses = losses_of_function(loss, spec, list(rows.values()), list(rows), train, report)
+    return [_score_own(root, pool, losses, spec if save is None else save, digest(losses), save is not None)]
+
+
+def _rows(root: Path, pool: Pool, data: Path | None, most: int | None) -> dict[str, Any]:
+    """{subset id: rows} of the subsets up to IPC `most`. Raises UsageError when there is none."""
+    kept = {subset.id for subset in pool.subsets if most is None or subset.ipc <= most}
+    if not kept:
+        smallest = pool.recipe.ipc[0]
+        raise UsageError(f"no subset has IPC {most} or less", where="--most-ipc", fix=f"choose {smallest} or more")
+    return {name: rows for name, rows in pool_rows(root, pool, data).items() if name in kept}
+
+
+def _score_own(root: Path, pool: Pool, losses: Mapping[str, float], name: str, sha256: str, keep: bool) -> ObjectiveScore:
+    if keep:
+        _keep(root, pool, losses, name, sha256)
+    scores = pool_scores(root, pool)
+    points = points_of(pool, scores.errors, losses)
+    without = tuple(subset for subset in scores.errors if subset not in losses)
+    return ObjectiveScore(name, sha256[:SHORT], points, cached_score(points), without)
+
+
+def _keep(root: Path, pool: Pool, losses: Mapping[str, float], name: str, sha256: str) -> None:
+    """Raises UsageError for a name that is one of the harness's own objectives, or unfit."""
+    if name in OBJECTIVES or name in {entry.name for entry in NOT_EXPRESSIBLE}:
+        raise UsageError(f"{name} is an objective of the harness", where="--save", fix="name your own otherwise")
+    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or len(name) > 40:
+        raise UsageError(f"{name!r} is no name", where="--save", fix="use up to 40 of a-z, 0-9, '-' and '_'")
+    hashes = {subset.id: subset.sha256[:SHORT] for subset in pool.subsets}
+    path = losses_path(root, pool.stem)
+    others = [row for row in read_losses(path) if row.objective != name]
+    own = [LossRow(name, sha256[:SHORT], subset, hashes[subset], loss, None, 1) for subset, loss in losses.items()]
+    write_losses(path, [*others, *own])
+
+
+def objective_rows() -> list[dict[str, str]]:
+    """What `--list` prints."""
+    rows = []
+    for name in OBJECTIVES:
+        found = find_objective(name)
+        rows.append({"objective": name, "title": found.title, "needs": ", ".join(found.needs), "source": found.source})
+    for entry in NOT_EXPRESSIBLE:
+        rows.append({"objective": entry.name, "title": entry.title, "needs": "not expressible", "source": entry.reason})
+    return rows
+
+
+def score_rows(found: Sequence[ObjectiveScore]) -> list[dict[str, str]]:
+    return [
+        {
+            "objective": one.objective,
+            "DCS": dcs_cell(one),
+            "p": "-" if one.score.p is None else f"{one.score.p:.4f}",
+            "given size": "-" if one.score.partial is None else f"{one.score.partial:+.2f}",
+            "raw": "-" if one.score.raw is None else f"{one.score.raw:+.2f}",
+            "by IPC": ", ".join(f"{each.ipc}: {each.reason or format(each.value, '+.2f')}" for each in one.score.per_ipc),
+        }
+        for one in found
+    ]
+
+
+def remarks(root: Path, pool: Pool, found: Sequence[ObjectiveScore]) -> list[str]:
+    """What belongs below the table: flags, subsets without a loss, what the look-up table lacks."""
+    lines = [f"{one.objective}: {flag}" for one in found for flag in one.score.flags]
+    lines += [f"{one.objective}: no loss of {cells.plural(len(one.without_loss), 'subset')}" for one in found if one.without_loss]
+    scores = pool_scores(root, pool)
+    if scores.planned > scores.students:
+        lines.append(f"look-up table: {scores.students} of {scores.planned} students, so m can still grow")
+    if scores.excluded:
+        lines.append(f"{cells.plural(len(scores.excluded), 'subset')} excluded by the pool's rule (hlbench pool table)")
+    return lines
+
+
+def facts(pool: Pool, found: Sequence[ObjectiveScore]) -> dict[str, Any]:
+    """For --json."""
+    entries = [
+        {
+            "objective": one.objective,
+            "identity": one.identity,
+            "score": one.score.to_json(),
+            "without_loss": list(one.without_loss),
+        }
+        for one in found
+    ]
+    return {"pool": pool.id, "pool_sha256": pool.sha256, "objectives": entries}

@@ -1,0 +1,162 @@
+"""The DCS of every objective over every pool whose students were looked up: a pure function of the committed tables."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from statistics import fmean
+
+from harness.dcs import lookup
+from harness.dcs.loss_table import LossRow, losses_path, read_losses
+from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD
+from harness.dcs.pool import RANDOM, Pool, find_pool, pool_ids
+from harness.dcs.statistic import Point, Score, score
+from harness.protocols import find_protocol
+
+REPORTED = Path("reported") / "dcs"
+
+
+@dataclass(frozen=True)
+class ObjectiveScore:
+    """One objective over a pool. `without_loss`: counted subsets that its table lacks. `identity`: first 12 hex digits."""
+
+    objective: str
+    identity: str
+    points: tuple[Point, ...]
+    score: Score
+    without_loss: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far the counted subsets of one IPC are apart: mean top-1 errors in percent."""
+
+    ipc: int
+    subsets: int
+    lowest: float
+    lowest_subset: str
+    random: float | None
+    highest: float
+    highest_subset: str
+
+
+@dataclass(frozen=True)
+class PoolScores:
+    """A pool with its look-up table and scores.
+
+    Attributes:
+        student: as protocols name it, `resnet18`.
+        students, planned: rows of the look-up table, and how many a complete one has.
+        errors: subset id -> top-1 errors in percent, one a seed, of the subsets that count.
+        excluded: subset id -> why it does not count.
+    """
+
+    pool: Pool
+    student: str
+    students: int
+    planned: int
+    errors: Mapping[str, tuple[float, ...]]
+    excluded: Mapping[str, str]
+    objectives: tuple[ObjectiveScore, ...]
+
+    def of_method(self, method: str) -> ObjectiveScore | None:
+        """The score of the objective that a method's images descend on, or of one that bears the method's name."""
+        wanted = {OBJECTIVE_OF_METHOD.get(method), method}
+        return next((one for one in self.objectives if one.objective in wanted), None)
+
+
+@dataclass(frozen=True)
+class ReportedScore:
+    """What a paper prints of an objective, word for word."""
+
+    source: str
+    where: str
+    objective: str
+    student: str
+    dataset: str
+    errors: str
+    printed: str
+
+
+def has_objective(method: str) -> bool:
+    return method in OBJECTIVE_OF_METHOD
+
+
+def why_not_expressible(method: str) -> str | None:
+    return next((one.reason for one in NOT_EXPRESSIBLE if one.name == method), None)
+
+
+def read_pool_scores(root: Path) -> tuple[PoolScores, ...]:
+    """Of every pool with a look-up table in the checkout at `root`, by id. Raises as `lookup.read_table` and `read_losses`."""
+    found = [pool for name in pool_ids(root) if (pool := find_pool(root, name)).subsets]
+    return tuple(scores for pool in found if (scores := pool_scores(root, pool)).students)
+
+
+def pool_scores(root: Path, pool: Pool) -> PoolScores:
+    rows = lookup.read_table(root, pool)
+    measured = lookup.errors(pool, rows)
+    excluded = lookup.excluded(pool, measured)
+    counted = {name: errors for name, errors in measured.items() if name not in excluded}
+    by_objective: dict[str, list[LossRow]] = defaultdict(list)
+    for row in read_losses(losses_path(root, pool.stem)):
+        by_objective[row.objective].append(row)
+    objectives = [_scored(pool, counted, name, lines) for name, lines in sorted(by_objective.items())] if rows else []
+    return PoolScores(
+        pool=pool,
+        student=find_protocol(root, pool.recipe.protocol).student_name,
+        students=len(rows),
+        planned=len(pool.subsets) * len(pool.recipe.seeds),
+        errors=counted,
+        excluded=excluded,
+        objectives=tuple(objectives),
+    )
+
+
+def points_of(pool: Pool, errors: Mapping[str, Sequence[float]], losses: Mapping[str, float]) -> tuple[Point, ...]:
+    """The subsets that have both, in the pool's order."""
+    return tuple(
+        Point(subset.id, subset.base, subset.ipc, subset.method, tuple(errors[subset.id]), losses[subset.id])
+        for subset in pool.subsets
+        if subset.id in errors and subset.id in losses
+    )
+
+
+def spreads(scores: PoolScores) -> list[Spread]:
+    """By rising IPC, of the subsets that count."""
+    means = {name: fmean(errors) for name, errors in scores.errors.items()}
+    found = []
+    for ipc in scores.pool.recipe.ipc:
+        subsets = [subset for subset in scores.pool.subsets if subset.ipc == ipc and subset.id in means]
+        random = [means[subset.id] for subset in subsets if subset.method == RANDOM and subset.twin_of is None]
+        if subsets:
+            ordered = sorted(subsets, key=lambda subset: (means[subset.id], subset.id))
+            low, high = ordered[0].id, ordered[-1].id
+            found.append(Spread(ipc, len(subsets), means[low], low, fmean(random) if random else None, means[high], high))
+    return found
+
+
+def read_reported_scores(folder: Path) -> tuple[ReportedScore, ...]:
+    """Every line of the CSV files in `folder`; () where there is none."""
+    found = []
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            found += [ReportedScore(**line) for line in csv.DictReader(file)]
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def cached_score(points: tuple[Point, ...]) -> Score:
+    """`score`, once for the same points: pages are built and checked in one process."""
+    return score(points)
+
+
+def _scored(pool: Pool, errors: Mapping[str, tuple[float, ...]], objective: str, lines: Sequence[LossRow]) -> ObjectiveScore:
+    hashes = {subset.id: subset.sha256 for subset in pool.subsets}
+    losses = {line.subset: line.loss for line in lines if hashes.get(line.subset, "").startswith(line.subset_sha256)}
+    points = points_of(pool, errors, losses)
+    without = tuple(name for name in errors if name not in losses)
+    return ObjectiveScore(objective, lines[0].identity, points, cached_score(points), without)

@@ -1,0 +1,202 @@
+"""The DCS page of a dataset, and the DCS column of its boards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD
+from harness.dcs.statistic import TOO_FEW, LeaveOneOut, Score
+from harness.scoring import cells
+from harness.scoring.cells import NOTHING, listed, plural
+from harness.scoring.dcs import ObjectiveScore, PoolScores, ReportedScore, spreads
+from harness.scoring.figures import Figure
+from harness.scoring.markdown import GENERATED, escape, file_link, table
+from harness.scoring.places import Places
+from harness.submissions import Submission
+
+MEANING = """\
+The Distillation Correlation Score (DCS, arXiv 2604.18811, section 4) asks of a loss: of many fixed subsets of the training
+images, do those of lower loss give students of lower test error? **Positive: aligned; 0: the loss says nothing; negative: it
+misleads.** Nothing is distilled here: each loss is evaluated on the same subsets, with the same random draws.
+
+- *DCS*: subsets are compared with others of the same IPC only (ranks within each IPC, pooled), because error and loss both change
+  with size. The interval (95%) resamples subsets together with their twins, and students' luck with them; *p* is of a
+  permutation test within IPC. *m* counts the subsets, in as many sizes as the second number says; below 30 subsets or 3 sizes
+  there is no score.
+- *Given size* is the partial Spearman correlation given IPC, which may be what the paper prints; *raw* is Spearman's over all
+  subsets, size and all.
+- *Without one method*: the lowest and highest DCS when all subsets of one selector are left out.
+- A *twin* has the same IPC and half the images, each twice. Losses of moments and gradients cannot tell it from those images
+  once; students can.
+- Error is that of the last epoch under hard labels, on the whole test split. A loss that is the same for every subset has no DCS.
+"""
+
+BOARD_MEANING = (
+    "DCS: how well the loss that a method's images descend on tracks the test error of students, over the pool of fixed subsets "
+    "in [{name}]({target}): +1 perfectly, 0 not at all. It speaks for the loss, not for the set. `no loss`: a selector or a "
+    "method without one; `not given`: this project knows none for the method."
+)
+
+
+def dcs_page(
+    dataset: str, pools: Sequence[PoolScores], places: Places, figures: Sequence[Figure], reported: Sequence[ReportedScore]
+) -> str:
+    """<dataset>-dcs.md. `figures` are those of the pools, by stem."""
+    parts = [GENERATED, f"# {dataset}: does the loss track what students learn?", f"[Boards of {dataset}]({dataset}.md)"]
+    parts.append(MEANING.rstrip())
+    for scores in pools:
+        parts += _pool_section(scores, places, [figure for figure in figures if figure.board == scores.pool.stem])
+    parts += _reported_section(reported)
+    return "\n\n".join(parts) + "\n"
+
+
+def dcs_column(submissions: Sequence[Submission], scores: PoolScores) -> tuple[str, list[str]]:
+    """Header and one cell a row of a board."""
+    return "DCS", [_of_submission(one, scores) for one in submissions]
+
+
+def board_note(scores: PoolScores, places: Places) -> str:
+    page = f"{scores.pool.recipe.dataset}-dcs.md"
+    return BOARD_MEANING.format(name=page, target=page)
+
+
+def dcs_cell(one: ObjectiveScore) -> str:
+    """`+0.41 [+0.20, +0.58] (m=120)`; `too few (m=12)`; `undefined: constant loss (m=120)`."""
+    found = one.score
+    if found.primary is None:
+        return f"{found.reason} (m={found.m if found.reason == TOO_FEW else found.points})"
+    return f"{_signed(found.primary)} {_range(found.interval)} (m={found.m})"
+
+
+def _of_submission(submission: Submission, scores: PoolScores) -> str:
+    one = scores.of_method(submission.method)
+    if one is not None:
+        return dcs_cell(one)
+    if submission.kind != "distilled":
+        return "no loss" if submission.kind == "coreset" else NOTHING
+    if submission.method in {entry.name for entry in NOT_EXPRESSIBLE}:
+        return "not expressible"
+    return "not computed" if submission.method in OBJECTIVE_OF_METHOD else "not given"
+
+
+def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure]) -> list[str]:
+    pool, recipe = scores.pool, scores.pool.recipe
+    link = file_link(f"{pool.id}, sha256 {pool.sha256[:12]}", places.project(f"protocols/{pool.id}.yaml"))
+    protocol = file_link(recipe.protocol, places.project(f"protocols/{recipe.protocol}.yaml"))
+    twins = sum(subset.twin_of is not None for subset in pool.subsets)
+    head = (
+        f"Pool {link}: {len(pool.subsets) - twins} subsets and {twins} twins at IPC {listed(recipe.ipc)}. Students: {protocol}, "
+        f"{scores.students} of {scores.planned} looked up (seeds {listed(recipe.seeds)})."
+    )
+    images = [f"![{figure.alt}]({figure.name})" for figure in figures]
+    return [
+        f"## {escape(pool.title)}",
+        head,
+        _objectives_table(scores.objectives),
+        _notes(scores),
+        "How much the subsets that count differ in quality at the same size (top-1 error, %):",
+        _spread_table(scores),
+        *_excluded(scores),
+        *images,
+    ]
+
+
+def _objectives_table(objectives: Sequence[ObjectiveScore]) -> str:
+    headers = ["Objective", "DCS", "95%", "p", "m", "Given size", "Raw", "Without one method", "By IPC"]
+    rows = [[f"`{one.objective}`", *_cells(one.score)] for one in objectives]
+    rows += [[escape(entry.title), "not expressible", *[NOTHING] * 7] for entry in NOT_EXPRESSIBLE]
+    return table(headers, rows)
+
+
+def _cells(found: Score) -> list[str]:
+    by_ipc = listed([f"{one.ipc}: {_signed(one.value) if one.value is not None else one.reason}" for one in found.per_ipc])
+    size = f"{found.m} in {found.strata}"
+    if found.primary is None:
+        return [found.reason, NOTHING, NOTHING, size, NOTHING, NOTHING, NOTHING, by_ipc]
+    p = "<0.001" if found.p < 0.001 else f"{found.p:.3f}"
+    return [
+        f"**{_signed(found.primary)}**",
+        _range(found.interval),
+        p,
+        size,
+        _signed(found.partial),
+        _signed(found.raw),
+        _left_out(found.leave_one_out),
+        by_ipc,
+    ]
+
+
+def _left_out(found: LeaveOneOut | None) -> str:
+    if found is None:
+        return NOTHING
+    ends = ((found.low, found.low_without), (found.high, found.high_without))
+    return " to ".join(f"{_signed(value)} ({escape(method)})" for value, method in ends)
+
+
+def _notes(scores: PoolScores) -> str:
+    notes = [f"`{one.objective}`: {escape(flag)}." for one in scores.objectives for flag in one.score.flags]
+    notes += [
+        f"`{one.objective}`: no loss of {plural(len(one.without_loss), 'subset')}."
+        for one in scores.objectives
+        if one.without_loss
+    ]
+    if shares := [one.score.noise_share for one in scores.objectives if one.score.noise_share is not None]:
+        share = f"{100 * max(shares):.0f}%"
+        notes.append(f"Students' luck is about {share} of the variance of errors within IPC, and pulls every DCS towards 0.")
+    notes += [f"{escape(entry.title)}: {escape(entry.reason)}." for entry in NOT_EXPRESSIBLE]
+    lacking = scores.planned - scores.students
+    if lacking:
+        notes.append(f"Not complete: {plural(lacking, 'student')} of {scores.planned} are not trained yet.")
+    identities = listed([f"`{one.objective}` {one.identity}" for one in scores.objectives])
+    notes.append(f"Identities (settings, code, networks): {identities}.")
+    return "\n".join(f"- {note}" for note in notes)
+
+
+def _spread_table(scores: PoolScores) -> str:
+    headers = ["IPC", "Subsets", "Lowest error", "of", "Random", "Highest error", "of", "Range, points"]
+    rows = [
+        [
+            str(one.ipc),
+            str(one.subsets),
+            cells.number(one.lowest),
+            one.lowest_subset,
+            cells.number(one.random),
+            cells.number(one.highest),
+            one.highest_subset,
+            cells.number(one.highest - one.lowest),
+        ]
+        for one in spreads(scores)
+    ]
+    return table(headers, rows)
+
+
+def _excluded(scores: PoolScores) -> list[str]:
+    if not scores.excluded:
+        return []
+    rule = scores.pool.recipe.exclusion
+    lines = [f"- {name}: {escape(reason)}." for name, reason in scores.excluded.items()]
+    head = (
+        f"Not counted, by the rule in the pool file (error above Random's at that IPC by more than {rule.points:g} points, or by "
+        f"more than {100 * rule.relative:g}% of it where that is more):"
+    )
+    return [head, "\n".join(lines)]
+
+
+def _reported_section(reported: Sequence[ReportedScore]) -> list[str]:
+    if not reported:
+        return []
+    parts = ["## Reported, not run here", "Correlations as printed by their sources, on other data, pools and students."]
+    headers = ["Objective", "Student", "Dataset", "Errors on", "Printed", "Where"]
+    for source, entries in groupby(reported, key=lambda one: one.source):
+        rows = [[one.objective, one.student, one.dataset, one.errors, one.printed, one.where] for one in entries]
+        parts += [f"### {escape(source)}", table(headers, [[escape(cell) for cell in row] for row in rows])]
+    return parts
+
+
+def _signed(value: float) -> str:
+    return f"{value:+z.2f}"
+
+
+def _range(interval: tuple[float, float]) -> str:
+    return f"[{_signed(interval[0])}, {_signed(interval[1])}]"

@@ -1,0 +1,259 @@
+"""From losses to the DCS page: tables that are kept, losses of one's own, and numbers that agree wherever they stand."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import replace
+from statistics import fmean
+
+import numpy as np
+import pytest
+from looked_up_pool import by_size_and_quality, pool_checkout, write_table
+from small_checkout import submit
+
+from harness import cli, dcs_scores
+from harness.datasets import load_split
+from harness.dcs.custom import find_function, read_custom_losses
+from harness.dcs.loss_table import LossRow, losses_path, read_losses, write_losses
+from harness.dcs.losses import update_losses
+from harness.dcs.objective import Objective, Scene
+from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective
+from harness.dcs.pool import pool_rows
+from harness.errors import CheckFailed, UsageError
+from harness.scoring.board import build_boards
+from harness.scoring.dcs import pool_scores, read_pool_scores, read_reported_scores, spreads
+from harness.scoring.dcs_page import dcs_column
+from harness.submissions import read_submission
+from harness.teachers import read_card
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("HLBENCH_CACHE", str(tmp_path / "cache"))
+    pool_checkout(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def pool(root):
+    return dcs_scores.looked_up_pool(root, "digits", None)
+
+
+@pytest.fixture
+def hlbench(root, monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["hlbench", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        output = capsys.readouterr()
+        return ended.value.code or 0, output.out, output.err
+
+    return call
+
+
+def aligned(subset) -> float:
+    return fmean(by_size_and_quality(subset))
+
+
+def loss_file(path, pool, loss=aligned):
+    path.write_text("subset,loss\n" + "".join(f"{subset.id},{loss(subset)!r}\n" for subset in pool.subsets))
+    return path
+
+
+@pytest.mark.parametrize(("loss", "value"), [(aligned, 1.0), (lambda subset: -aligned(subset), -1.0)])
+def test_a_loss_that_is_the_error_scores_1_and_its_negative_minus_1(root, pool, tmp_path, loss, value):
+    (found,) = dcs_scores.score_file(root, pool, loss_file(tmp_path / "own.csv", pool, loss), partial=False, save=None)
+    assert found.score.primary == pytest.approx(value)
+    assert found.score.m == len(pool.subsets) - len(pool_scores(root, pool).excluded)
+
+
+def test_a_loss_of_size_alone_and_a_constant_one_are_undefined_and_not_0(root, pool, tmp_path):
+    for loss in (lambda subset: 1 / subset.ipc, lambda subset: 0.999):
+        (found,) = dcs_scores.score_file(root, pool, loss_file(tmp_path / "own.csv", pool, loss), partial=False, save=None)
+        assert found.score.primary is None
+        assert "constant loss" in found.score.reason
+
+
+def test_only_missing_losses_are_computed_and_a_changed_identity_computes_them_all(root, pool):
+    asked = []
+
+    def losses(sets, scene, settings):
+        asked.extend(len(rows) for rows in sets)
+        return np.array([[float(rows.sum()), float(rows.sum()) + settings["shift"]] for rows in sets])
+
+    objective = Objective("toy", "Toy", "none", ("backbone",), {"shift": 2.0}, losses)
+    train = load_split("digits", "train")
+    scene, path = Scene(train, read_card(root, "digits/convnet-d3")), losses_path(root, pool.stem)
+    rows = pool_rows(root, pool)
+    few = dict(list(rows.items())[:5])
+    found = update_losses(objective, pool, few, scene, path)
+    assert [found[name].loss for name in few] == [few[name].sum() + 1.0 for name in few]
+    assert {line.standard_error for line in found.values()} == {1.0}  # of n and n + 2: sd sqrt 2, over sqrt 2
+    asked.clear()
+    update_losses(objective, pool, rows, scene, path)
+    assert len(asked) == len(rows) - 5
+    asked.clear()
+    update_losses(objective, pool, rows, scene, path)
+    assert asked == []
+    update_losses(replace(objective, version=2), pool, rows, scene, path)
+    assert len(asked) == len(rows) == len(read_losses(path))
+
+
+def test_losses_computed_one_by_one_are_kept_when_a_later_one_fails(root, pool):
+    def losses(sets, scene, settings):
+        return np.array([[np.nan if len(rows) > 10 else 1.0] for rows in sets])
+
+    objective = Objective("toy", "Toy", "none", ("backbone",), {}, losses, together=False)
+    scene, path = Scene(load_split("digits", "train"), read_card(root, "digits/convnet-d3")), losses_path(root, pool.stem)
+    with pytest.raises(CheckFailed, match="no finite loss"):
+        update_losses(objective, pool, pool_rows(root, pool), scene, path)
+    assert {line.subset for line in read_losses(path)} == {subset.id for subset in pool.subsets if subset.ipc == 1}
+
+
+def test_a_table_of_losses_survives_writing_and_refuses_damage(tmp_path):
+    rows = [
+        LossRow("dm", "a" * 12, "ipc1-random-d0", "b" * 12, 0.1 + 0.2, None, 1),
+        LossRow("dc", "c" * 12, "x", "d" * 12, 1e-30, 0.5, 9),
+    ]
+    path = tmp_path / "losses.csv"
+    write_losses(path, rows)
+    assert set(read_losses(path)) == set(rows)
+    before = path.read_bytes()
+    write_losses(path, reversed(rows))
+    assert path.read_bytes() == before
+    for damage in (b"objective,loss\n", before.replace(b"1e-30", b"nan"), before.replace(b",9\n", b"\n")):
+        path.write_bytes(damage)
+        with pytest.raises(CheckFailed, match="not as it was written"):
+            read_losses(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("loss,subset\n", "first line"),
+        ("", "first line"),
+        ("subset,loss\na,1\nb,2\nz,3\n", "no subset z"),
+        ("subset,loss\na,1\n", "no loss for b"),
+        ("subset,loss\na,1\na,2\nb,1\n", "line 3 gives a a second time"),
+        ("subset,loss\na,nan\nb,1\n", "line 2: 'nan'"),
+        ("subset,loss\na,1e999\nb,1\n", "line 2: '1e999'"),
+        ("subset,loss\na,x\nb,1\n", "line 2: 'x'"),
+        ("subset,loss\na,1,2\nb,1\n", "line 2 has 3 cells"),
+        ("subset,loss\n" + "a,1\n" * 300_000, "larger than"),
+    ],
+)
+def test_a_file_of_losses_that_does_not_fit_the_pool_is_refused_by_name_and_line(tmp_path, text, named):
+    path = tmp_path / "own.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError) as refused:
+        read_custom_losses(path, ["a", "b"])
+    assert named in str(refused.value)
+
+
+def test_missing_ids_are_allowed_when_asked_for_and_unknown_ones_never(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("\ufeffsubset,loss\r\na, 1.5\r\n")
+    assert read_custom_losses(path, ["a", "b"], partial=True) == {"a": 1.5}
+    path.write_text("subset,loss\nz,1\n")
+    with pytest.raises(UsageError, match="does not fit"):
+        read_custom_losses(path, ["a"], partial=True)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="does not fit"):
+        read_custom_losses(path, ["a"])
+    with pytest.raises(UsageError, match="does not fit"):
+        read_custom_losses(tmp_path / "absent.csv", ["a"])
+
+
+def test_a_function_of_the_authors_own_is_called_with_every_subset(root, pool, hlbench):
+    (root / "mine.py").write_text("def loss(images, labels):\n    return float(images.mean()) + len(labels)\n")
+    code, out, err = hlbench("dcs", "--dataset", "digits", "--objective", "mine:loss", "--json")
+    assert code == 0, err
+    (entry,) = json.loads(out)["objectives"]
+    rows, train = pool_rows(root, pool), load_split("digits", "train")
+    losses = {name: float(train.images[of].mean()) + len(of) for name, of in rows.items()}
+    scores = pool_scores(root, pool)
+    expected = dcs_scores.cached_score(dcs_scores.points_of(pool, scores.errors, losses))
+    assert entry["score"]["primary"] == expected.primary
+    (root / "mine.py").write_text("def loss(images, labels):\n    return float('nan')\n")
+    sys.modules.pop("mine")
+    assert hlbench("dcs", "--dataset", "digits", "--objective", "mine:loss")[0] == 2
+
+
+@pytest.mark.parametrize("spec", ["", "no-colon", "no_such_module:f", "json:no_such", "json:decoder", ":f", "m:"])
+def test_what_names_no_function_is_refused(spec):
+    with pytest.raises(UsageError):
+        find_function(spec)
+
+
+def test_kept_losses_stand_on_the_page_and_score_there_what_they_scored_before(root, pool, hlbench, tmp_path):
+    path = loss_file(tmp_path / "own.csv", pool)
+    code, out, err = hlbench("dcs", "--dataset", "digits", "--losses", str(path), "--save", "my-loss")
+    assert code == 0, err
+    assert "my-loss" in out
+    assert "+1.00" in out
+    page = build_boards(root, root / "leaderboards/results")["digits-dcs.md"]
+    assert re.search(r"`my-loss` +\| \*\*\+1\.00\*\*", page)
+    for name in ("dm", "minimax", "../x", "a b", ""):
+        assert hlbench("dcs", "--dataset", "digits", "--losses", str(path), "--save", name)[0] == 2
+    assert {line.objective for line in read_losses(losses_path(root, pool.stem))} == {"my-loss"}
+
+
+def test_the_page_is_stale_when_a_loss_or_an_error_changes(root, pool, hlbench, tmp_path):
+    dcs_scores.score_file(root, pool, loss_file(tmp_path / "own.csv", pool), partial=False, save="mine")
+    assert hlbench("leaderboard")[0] == 0
+    assert hlbench("leaderboard", "--check")[0] == 0
+    write_table(root, pool, lambda subset: tuple(100 - error for error in by_size_and_quality(subset)))
+    code, _, err = hlbench("leaderboard", "--check")
+    assert code == 1
+    assert "digits-dcs.md" in err
+
+
+def test_a_boards_dcs_is_that_of_the_loss_its_method_descends_on(root, pool, tmp_path):
+    hashes = {subset.id: subset.sha256[:12] for subset in pool.subsets}
+    lines = [LossRow(name, "a" * 12, subset.id, hashes[subset.id], aligned(subset), None, 1)
+             for name in ("rded_realism", "new-method") for subset in pool.subsets]  # fmt: skip
+    write_losses(losses_path(root, pool.stem), lines)
+    distilled = {"kind": "distilled", "split_fingerprint": None, "images": {"pixel_space": "uint8", "resolution": 8}}
+    methods = ["rded", "ca2d", "new-method", "mtt", "d4m", "unheard-of"]
+    submissions = [submit(root, "random", "random"), *(submit(root, method, method, **distilled) for method in methods)]
+    (scores,) = read_pool_scores(root)
+    header, cells = dcs_column([read_submission(path) for path in submissions], scores)
+    assert header == "DCS"
+    measured = f"+1.00 [+1.00, +1.00] (m={scores.objectives[0].score.m})"
+    assert [cell.split(" [")[0] for cell in cells[:1]] == ["no loss"]
+    assert [cell.split(" [")[0] for cell in cells[1:4]] == ["+1.00"] * 3, measured
+    assert cells[4:] == ["not computed", "not expressible", "not given"]
+
+
+def test_the_spread_names_the_ends_of_every_size(root, pool):
+    scores = pool_scores(root, pool)
+    for spread in spreads(scores):
+        means = {s.id: fmean(scores.errors[s.id]) for s in pool.subsets if s.ipc == spread.ipc and s.id in scores.errors}
+        assert (spread.lowest, spread.highest, spread.subsets) == (min(means.values()), max(means.values()), len(means))
+        assert means[spread.lowest_subset] == spread.lowest
+
+
+def test_losses_come_from_one_place(root, pool, hlbench, tmp_path):
+    path = str(loss_file(tmp_path / "own.csv", pool))
+    assert hlbench("dcs", "dm", "--dataset", "digits", "--losses", path)[0] == 2
+    assert hlbench("dcs", "--dataset", "digits", "--losses", path, "--objective", "m:f")[0] == 2
+    assert hlbench("dcs", "--dataset", "digits", "--save", "x")[0] == 2
+    assert hlbench("dcs", "no-such", "--dataset", "digits")[0] == 2
+    assert "losses of the generator" in hlbench("dcs", "minimax", "--dataset", "digits")[2]
+
+
+def test_every_objective_is_found_and_every_methods_objective_is_one():
+    assert [find_objective(name).name for name in OBJECTIVES] == list(OBJECTIVES)
+    assert set(OBJECTIVE_OF_METHOD.values()) <= set(OBJECTIVES)
+    assert {entry.name for entry in NOT_EXPRESSIBLE} == {"minimax", "d4m", "coresets"}
+
+
+def test_what_papers_print_is_read_word_for_word(root):
+    from looked_up_pool import ROOT
+
+    printed = {(one.objective, one.errors): one.printed for one in read_reported_scores(ROOT / "leaderboards/reported/dcs")}
+    assert printed["DM", "test images"] == "+0.41"
+    assert printed["SRe2L", "corrupted images"] == "-0.12"
