@@ -1,0 +1,263 @@
+"""Rules of `harness/dcs/pool.py` and `make_pool.py`: a pool is the same subsets wherever it is made; no edited one is used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from small_pool import DAY, ID, RECIPE, ROOT, pool_checkout, pool_file, small_pool
+
+from harness.canonical import sha256_hex
+from harness.datasets import load_split
+from harness.dcs.make_pool import MARK, checked_rows, make_pool, twin_rows
+from harness.dcs.pool import find_pool, planned, pool_ids, pool_rows, read_pool, workspace
+from harness.errors import CheckFailed, ProtocolError, SubmissionError, UsageError
+from harness.freeze import freeze, summaries, verify
+from harness.submissions import index_bytes, read_submission
+
+
+def rewritten(root: Path, old: str, new: str) -> None:
+    path = pool_file(root)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def refused_recipe(root: Path, **changes) -> str:
+    """What is said of a pool whose recipe is changed so."""
+    described = yaml.safe_load(RECIPE)
+    described["recipe"] |= changes
+    pool_file(root).write_text(json.dumps(described))
+    with pytest.raises(ProtocolError) as refusal:
+        find_pool(root, ID)
+    return str(refusal.value)
+
+
+def test_every_shipped_pool_is_frozen_or_awaits_its_recording():
+    assert {row.id: row.lock for row in summaries(ROOT) if "/dcs-pool" in row.id}.keys() == set(pool_ids(ROOT))
+    states = {row.lock for row in summaries(ROOT) if "/dcs-pool" in row.id}
+    assert states <= {"locked", "awaits its recording"}
+
+
+def test_the_digits_pool_is_selected_again_hash_by_hash():
+    pool = read_pool(ROOT, "digits")
+    rows = checked_rows(ROOT, pool)
+    assert [sha256_hex(index_bytes(rows[subset.id])) for subset in pool.subsets] == [subset.sha256 for subset in pool.subsets]
+
+
+def test_the_digits_pool_is_large_enough_to_score():
+    pool = read_pool(ROOT, "digits")
+    bases = [subset for subset in pool.subsets if subset.twin_of is None]
+    assert len(bases) >= 60
+    assert len({subset.ipc for subset in bases}) >= 3
+    assert len({subset.method.split()[0] for subset in bases}) >= 8
+    assert len(pool.recipe.seeds) >= 2
+
+
+def test_making_a_pool_twice_gives_the_same_bytes(tmp_path):
+    first = small_pool(tmp_path)
+    made = pool_file(tmp_path).read_bytes()
+    assert make_pool(tmp_path, ID) == first
+    assert pool_file(tmp_path).read_bytes() == made
+    assert made.decode().startswith(RECIPE.rstrip("\n"))
+
+
+def test_each_even_size_has_twins_and_odd_ones_have_none(tmp_path):
+    pool = small_pool(tmp_path)
+    assert [subset.id for subset in pool.subsets] == [
+        "ipc1-random-d0", "ipc1-random-d1", "ipc1-el2n-easy-d0",
+        "ipc2-random-d0", "ipc2-random-d0-twin", "ipc2-random-d1", "ipc2-random-d1-twin", "ipc2-el2n-easy-d0",
+        "ipc2-el2n-easy-d0-twin",
+    ]  # fmt: skip
+    assert {subset.base for subset in pool.subsets if subset.twin_of} == {"ipc2-random-d0", "ipc2-random-d1", "ipc2-el2n-easy-d0"}
+
+
+def test_a_twin_is_the_best_half_of_each_class_twice():
+    rows = np.array([7, 3, 9, 1, 20, 22, 21, 23])  # two classes, IPC 4, best first
+    assert twin_rows(rows, 4).tolist() == [7, 7, 3, 3, 20, 20, 22, 22]
+
+
+def test_a_twin_keeps_size_and_balance_and_counts_its_distinct_rows(tmp_path):
+    pool, labels = small_pool(tmp_path), load_split("digits", "train", None).labels
+    rows = pool_rows(tmp_path, pool)
+    for subset in pool.subsets:
+        chosen = rows[subset.id]
+        assert np.bincount(labels[chosen]).tolist() == [subset.ipc] * 10
+        assert len(np.unique(chosen)) == subset.unique == 10 * subset.ipc // (2 if subset.twin_of else 1)
+        if subset.twin_of:
+            assert set(chosen) <= set(rows[subset.twin_of])
+
+
+def test_rows_are_kept_and_a_damaged_index_is_written_anew(tmp_path):
+    pool = small_pool(tmp_path)
+    before = pool_rows(tmp_path, pool)
+    index = workspace(tmp_path, pool) / "submissions/ipc1-random-d0/digits-ipc1/draw0.json"
+    intact = index.read_bytes()
+    index.write_bytes(intact.replace(b"[", b"[ ", 1)[: len(intact)])
+    after = pool_rows(tmp_path, pool)
+    assert index.read_bytes() == intact
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_kept_rows_need_neither_recording_nor_selection(tmp_path):
+    pool = small_pool(tmp_path)
+    before = pool_rows(tmp_path, pool)
+    shutil.rmtree(tmp_path / "dynamics")
+    assert pool_rows(tmp_path, pool).keys() == before.keys()
+    assert pool_rows(tmp_path, pool, only={"ipc1-random-d1"}).keys() == {"ipc1-random-d1"}
+
+
+def test_an_altered_hash_is_noticed(tmp_path):
+    pool = small_pool(tmp_path)
+    rewritten(tmp_path, pool.subsets[2].sha256, "ab" * 32)
+    with pytest.raises(CheckFailed, match=r"1 of 9 subsets(.|\n)*ipc1-el2n-easy-d0"):
+        pool_rows(tmp_path, find_pool(tmp_path, ID))
+
+
+def test_another_recording_is_refused(tmp_path):
+    pool = small_pool(tmp_path)
+    shutil.rmtree(tmp_path / "dynamics/digits/resnet18-hl-v1-full")
+    shutil.copytree(ROOT / "dynamics/digits/resnet18-hl-v1-ipc10", tmp_path / "dynamics/digits/resnet18-hl-v1-full")
+    with pytest.raises(CheckFailed, match="recording is another"):
+        pool_rows(tmp_path, pool)
+
+
+def test_a_frozen_pool_that_is_edited_fails_verify(tmp_path):
+    small_pool(tmp_path, frozen=True)
+    assert verify(tmp_path) == []
+    rewritten(tmp_path, "points: 10", "points: 11")
+    assert ["a locked protocol was edited" in problem for problem in verify(tmp_path)] == [True]
+    assert [row.lock for row in summaries(tmp_path)] == ["edited", "locked"]
+
+
+def test_a_comment_in_a_frozen_pool_may_change(tmp_path):
+    small_pool(tmp_path, frozen=True)
+    rewritten(tmp_path, "# hand-written", "# written by hand")
+    assert verify(tmp_path) == []
+
+
+def test_a_frozen_pool_is_not_made_again(tmp_path):
+    small_pool(tmp_path, frozen=True)
+    with pytest.raises(UsageError, match="frozen"):
+        make_pool(tmp_path, ID)
+
+
+def test_a_pool_without_subsets_awaits_its_recording(tmp_path):
+    root = pool_checkout(tmp_path)
+    assert [row.lock for row in summaries(root)] == ["awaits its recording", "locked"]
+    assert verify(root) == []
+    with pytest.raises(UsageError, match="not complete"):
+        freeze(root, ID, DAY)
+    with pytest.raises(UsageError, match="no subsets yet"):
+        checked_rows(root, find_pool(root, ID))
+    shutil.rmtree(root / "dynamics")
+    with pytest.raises(UsageError, match="awaits its recording"):
+        make_pool(root, ID)
+
+
+def test_a_pool_of_another_protocol_content_is_a_problem(tmp_path):
+    small_pool(tmp_path)
+    rewritten(tmp_path, f"protocol_sha256: {find_pool(tmp_path, ID).recipe.protocol_sha256}", f"protocol_sha256: {'ab' * 32}")
+    assert ["another content of its protocol" in problem for problem in verify(tmp_path)] == [True]
+    with pytest.raises(ProtocolError, match="another content"):
+        freeze(tmp_path, ID, DAY)
+
+
+def test_a_misnamed_pool_file_is_a_problem(tmp_path):
+    small_pool(tmp_path, frozen=True)
+    shutil.copy(pool_file(tmp_path), pool_file(tmp_path).with_suffix(".yml"))
+    assert ["not in a protocol's place" in problem for problem in verify(tmp_path)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("exclusion:", "exclusoin:", "did you mean 'exclusion'"),
+        ("twins: half-twice", "twins: thrice", "recipe.twins"),
+        ("ipc1-random-d1", "ipc1-random-d0", "appears twice"),
+        ('"draw": 1', '"draw": 2', "not what the recipe gives"),
+        ('"twin_of": "ipc2-random-d0"', '"twin_of": null', "not what the recipe gives"),
+        ("ipc: [1, 2]", "ipc: [1, 2, 4]", "not what the recipe gives"),
+        ("ipc: [1, 2]", "ipc: [2, 1]", "ascending"),
+        ('"ipc1-random-d0"', '"../../etc/passwd"', "subsets.0.id"),
+        ("subsets:", "subsets: &anchor", "not valid YAML"),
+        ("id: digits/", "id: cifar10/", "another dataset"),
+        ("recording_sha256:", "# recording_sha256:", "all three or none"),
+        ("draws: 2", "draws: 0", "draws"),
+    ],
+)  # fmt: skip
+def test_a_hostile_or_clumsy_pool_file_is_refused(tmp_path, old, new, said):
+    small_pool(tmp_path)
+    rewritten(tmp_path, old, new)
+    if new == "subsets: &anchor":
+        pool_file(tmp_path).write_text(pool_file(tmp_path).read_text() + "notes: *anchor\n")
+    with pytest.raises(ProtocolError) as refusal:
+        find_pool(tmp_path, ID)
+    assert said in str(refusal.value)
+    assert str(pool_file(tmp_path)) in str(refusal.value)
+
+
+def test_two_subsets_of_the_same_rows_are_refused(tmp_path):
+    pool = small_pool(tmp_path)
+    first, second = pool.subsets[0].sha256, pool.subsets[1].sha256
+    rewritten(tmp_path, second, first)
+    with pytest.raises(ProtocolError, match="ipc1-random-d0 and ipc1-random-d1 are the same rows"):
+        find_pool(tmp_path, ID)
+
+
+def test_two_methods_that_choose_the_same_images_are_refused(tmp_path):
+    root = pool_checkout(tmp_path)
+    # f = 1 holds the rows of `random`, in another order
+    same = "- {name: pareto, selector: pareto-easy, parameters: {f: 1.0}}"
+    rewritten(root, "- {name: el2n-easy, selector: el2n-easy}", same)
+    with pytest.raises(UsageError, match="ipc1-pareto-d0 and ipc1-random-d0 are the same images"):
+        make_pool(root, ID)
+
+
+def test_a_recipe_names_each_method_once_and_random_at_every_size(tmp_path):
+    root = pool_checkout(tmp_path)
+    random = {"name": "random", "selector": "random"}
+    assert "'random' appears twice" in refused_recipe(root, methods=[random, random])
+    assert "'random' appears twice" in refused_recipe(root, methods=[random, {"name": "other", "selector": "random"}])
+    assert "random is needed at every IPC" in refused_recipe(root, methods=[{**random, "ipc": [1]}])
+    assert "names IPC 50" in refused_recipe(root, methods=[random, {"name": "easy", "selector": "el2n-easy", "ipc": [50]}])
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("{name: x, selector: no-such}", "no selector 'no-such'"),
+        ("{name: x, selector: el2n-easy, parameters: {f: 1}}", "no parameter 'f'"),
+        ("{name: x, selector: el2n-easy, draws: 2}", "has one draw"),
+        ("{name: x, selector: pareto-easy, parameters: {f: 0.01}}", "a pool of 100 images a class is not to be had"),
+    ],
+)
+def test_a_method_that_cannot_be_run_is_named(tmp_path, method, said):
+    root = pool_checkout(tmp_path)
+    rewritten(root, "{name: el2n-easy, selector: el2n-easy}", method)
+    with pytest.raises(UsageError) as refusal:
+        make_pool(root, ID)
+    assert said in str(refusal.value)
+    assert MARK not in pool_file(root).read_text()
+
+
+def test_the_pools_of_two_students_hold_the_same_subsets():
+    first, second = read_pool(ROOT, "tiny-imagenet"), read_pool(ROOT, "tiny-imagenet", "resnet18")
+    assert planned(first.recipe) == planned(second.recipe)
+    assert first.recipe.recording == second.recipe.recording
+    assert first.stem != second.stem
+    if not (first.awaits_recording or second.awaits_recording):
+        assert [subset.sha256 for subset in first.subsets] == [subset.sha256 for subset in second.subsets]
+
+
+def test_no_submission_file_may_ask_for_repeated_rows(tmp_path):
+    source = ROOT / "submissions/random/digits-ipc1.yaml"
+    path = tmp_path / "submissions/random/digits-ipc1.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(source.read_text() + "repeats: true\n")
+    with pytest.raises(SubmissionError, match="unknown key 'repeats'"):
+        read_submission(path)
