@@ -169,6 +169,9 @@ def run(
     draws: Draws = None,
     workers: Workers = None,
     shard: Annotated[str | None, typer.Option("--shard", help="i/N: the i-th of N parts of the units, 1-based.")] = None,
+    ood: Annotated[
+        bool, typer.Option("--ood", help="Measure also on test images under 15 corruptions x 5 severities. Trains again.")
+    ] = False,
     device: Device = "auto",
     data: Data = None,
     results: Results = None,
@@ -182,6 +185,8 @@ def run(
     root, results = places(results)
     chosen = numbers_or_all(seeds, "--seeds"), results, numbers_or_all(draws, "--draws"), student
     units = plan.plan_units(root, submissions, protocol, regime, *chosen)
+    if ood:
+        units = plan.with_ood(units)
     if shard is not None:
         units = plan.take_shard(units, *shard_of(shard))
     machine = Machine(root, data, device_of(device))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from harness.claim import is_claimed
 from harness.errors import ProtocolError, RecordError, UsageError
 from harness.freeze import LockEntry, read_lock
+from harness.ood_records import ood_path, ood_record_of
 from harness.protocols import Protocol, find_protocol
 from harness.records import Record, read_record, record_path, unit_id
 from harness.submissions import SetSource, Submission, read_submission
@@ -23,7 +24,10 @@ State = Literal["done", "missing", "claimed", "unusable"]
 
 @dataclass(frozen=True)
 class Unit:
-    """The smallest piece of work: one student, of one protocol and seed, trained on one draw of one submission."""
+    """The smallest piece of work: one student, of one protocol and seed, trained on one draw of one submission.
+
+    `ood`: whether it is to be measured on corrupted test images too, which changes neither the unit nor its record.
+    """
 
     submission: Submission
     draw: int
@@ -31,6 +35,7 @@ class Unit:
     seed: int
     id: str
     record: Path
+    ood: bool = False
 
     @property
     def source(self) -> SetSource | None:
@@ -165,10 +170,33 @@ def existing_record(unit: Unit) -> Record | None:
     return record
 
 
+def with_ood(units: Iterable[Unit]) -> list[Unit]:
+    """The same units, to be measured on corrupted test images too (`run --ood`)."""
+    return [replace(unit, ood=True) for unit in units]
+
+
+def is_done(unit: Unit) -> bool:
+    """Whether all that was asked of the unit has been recorded. A student that diverged has nothing to measure on other images.
+
+    Raises RecordError as `existing_record`, and for a file of `ood/` that is malformed or belongs to another record or to none.
+    """
+    record = existing_record(unit)
+    if not unit.ood:
+        return record is not None
+    if record is None and ood_path(unit.record).exists():
+        raise RecordError(
+            "corrupted-image errors lie beside no record",
+            where=str(ood_path(unit.record)),
+            why=f"{unit.record.name} is gone",
+            fix="restore it from version control, or delete this file too",
+        )
+    return record is not None and (record.result is None or ood_record_of(unit.record, record) is not None)
+
+
 def unit_state(unit: Unit) -> State:
-    """`unusable`: a record is there that `existing_record` refuses."""
+    """`unusable`: a record is there that `is_done` refuses."""
     try:
-        if existing_record(unit) is not None:
+        if is_done(unit):
             return "done"
     except RecordError:
         return "unusable"

@@ -119,8 +119,13 @@ def write_record(path: Path, record: Record) -> None:
 
     Raises RecordError when a record is already there (records are never rewritten).
     """
+    write_sealed(path, record)
+
+
+def write_sealed(path: Path, model: StrictModel) -> None:
+    """As `write_record`, for any model with a `sha256` over its other keys."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    contents = record.model_dump(mode="json", by_alias=True, exclude={"sha256"})
+    contents = model.model_dump(mode="json", by_alias=True, exclude={"sha256"})
     contents["sha256"] = canonical.digest(contents)
     text = json.dumps(contents, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -141,6 +146,16 @@ def write_record(path: Path, record: Record) -> None:
 
 def read_record(path: Path) -> Record:
     """Parse and check one record. Raises RecordError when it is not JSON, not a record, altered, or in another unit's place."""
+    raw = read_sealed(path)
+    if isinstance(raw.get("curve"), list):
+        raw["curve"] = tuple(raw["curve"])
+    record = parse_model(Record, raw, str(path), RecordError)
+    require_place(path, record.unit)
+    return record
+
+
+def read_sealed(path: Path) -> dict:
+    """What `write_sealed` wrote. Raises RecordError when it cannot be read, is not JSON, or was altered."""
     try:
         raw = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except OSError as reason:
@@ -156,17 +171,18 @@ def read_record(path: Path) -> Record:
             why="its sha256 does not fit its contents",
             fix="restore it from version control, or delete it and run the unit again",
         )
-    if isinstance(raw.get("curve"), list):
-        raw["curve"] = tuple(raw["curve"])
-    record = parse_model(Record, raw, str(path), RecordError)
-    expected = f"{record.unit.dataset}/{record.unit.slug}/ipc{record.unit.ipc}/"
-    if expected not in path.as_posix() or path.name != f"draw{record.unit.draw}-seed{record.unit.seed}.json":
+    return raw
+
+
+def require_place(path: Path, unit: UnitInfo) -> None:
+    """Raises RecordError when a file of `unit` lies in another unit's place."""
+    expected = f"{unit.dataset}/{unit.slug}/ipc{unit.ipc}/"
+    if expected not in path.as_posix() or path.name != f"draw{unit.draw}-seed{unit.seed}.json":
         raise RecordError(
             "record lies in another unit's place",
             where=str(path),
-            why=f"it says {expected}...draw{record.unit.draw}-seed{record.unit.seed}",
+            why=f"it says {expected}...draw{unit.draw}-seed{unit.seed}",
         )
-    return record
 
 
 def read_records(results: Path) -> list[tuple[Path, Record]]:

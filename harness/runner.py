@@ -19,7 +19,7 @@ from multiprocessing.context import SpawnProcess
 from harness.claim import is_claimed
 from harness.environment import available_cores, visible_gpus
 from harness.errors import EnvironmentProblem, HlbenchError, RecordError
-from harness.plan import Unit, existing_record
+from harness.plan import Unit, is_done
 from harness.work import Event, Machine, Report, failure, work_through
 
 MOST_WORKERS = 8  # by default; each holds a torch and a set of its own in memory
@@ -62,7 +62,7 @@ def run_units(units: list[Unit], machine: Machine, report: Report, workers: int 
     todo = []
     for unit in units:
         try:
-            todo += [] if existing_record(unit) else [unit]
+            todo += [] if is_done(unit) else [unit]
         except RecordError as error:
             note(failure(unit.name, error))
     summary.done_before = len(units) - len(todo) - len(summary.failures)

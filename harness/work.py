@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Literal
 from harness.claim import claimed, release
 from harness.environment import describe_environment
 from harness.errors import EnvironmentProblem, HlbenchError, RecordError, SubmissionError, from_os_error
-from harness.plan import Unit, existing_record
+from harness.ood_records import require_same_student, write_ood_record
+from harness.plan import Unit, existing_record, is_done
 from harness.records import DataInfo, Record, UnitInfo, write_record
 from harness.submissions import Submission
 
 if TYPE_CHECKING:
     from harness.datasets import Split
     from harness.imageset import ImageSet
+    from harness.training.evaluate_corrupted import OodOutcome
     from harness.training.evaluate_set import Outcome
 
 # Several threads add in another order than one; training amplifies that rounding to points of accuracy (digits at IPC 1: 63.1
@@ -85,12 +87,13 @@ def work_through(units: list[Unit], machine: Machine, report: Report) -> None:
 
     def do(unit: Unit) -> None:
         with claimed(unit.record) as ours:
-            if ours and existing_record(unit) is None:
+            if ours and not is_done(unit):
                 report(Event("started", unit.name, machine.worker))
                 image_set, audit = read(unit.submission, unit.draw)
-                record = train_unit(unit, image_set, audit, load_test(unit.submission.dataset), environment, machine, report)
-                write_record(unit.record, record)
-                report(Event("finished", unit.name, machine.worker, text=_describe_result(record)))
+                test = load_test(unit.submission.dataset)
+                record, ood = train_unit(unit, image_set, audit, test, environment, machine, report)
+                write_results(unit, record, ood)
+                report(Event("finished", unit.name, machine.worker, text=_describe_result(record, ood)))
 
     for unit in units:
         if unit.submission.digest in stopped:
@@ -172,8 +175,8 @@ def whole_split(submission: Submission, train: Split) -> CheckedSet:
 
 def train_unit(
     unit: Unit, image_set: ImageSet, audit: dict, test: Split, environment: dict, machine: Machine, report: Report
-) -> Record:
-    """Train and measure the student of one unit; its record, not yet written."""
+) -> tuple[Record, OodOutcome | None]:
+    """Train and measure the student of one unit: its record, not yet written, and what it does on corrupted images if asked."""
     from harness.teachers import find_teacher
     from harness.training.evaluate_set import train_and_evaluate
 
@@ -181,9 +184,14 @@ def train_unit(
         report(Event("epoch", unit.name, machine.worker, done, total))
 
     teacher = find_teacher(machine.root, unit.protocol)
-    outcome = train_and_evaluate(
-        unit.protocol, unit.submission.ipc, image_set, test, unit.seed, machine.device, on_epoch, teacher
-    )
+    arguments = (unit.protocol, unit.submission.ipc, image_set, test, unit.seed, machine.device, on_epoch, teacher)
+    if unit.ood:
+        from harness.training.evaluate_corrupted import train_and_evaluate_corrupted
+
+        earlier = existing_record(unit)
+        outcome, ood = train_and_evaluate_corrupted(earlier and earlier.result, *arguments)
+    else:
+        outcome, ood = train_and_evaluate(*arguments), None
     source = unit.source
     data = DataInfo(
         set_source=source.pinned if source else f"training split of {unit.submission.dataset}",
@@ -195,7 +203,21 @@ def train_unit(
         test_fingerprint=test.fingerprint,
         audit=audit,
     )
-    return _record(unit, data, outcome, environment)
+    return _record(unit, data, outcome, environment), ood
+
+
+def write_results(unit: Unit, record: Record, ood: OodOutcome | None) -> None:
+    """The unit's record; with --ood also, tied to it or to the one an earlier run has written, the errors on corrupted images.
+
+    Raises EnvironmentProblem when the student is not that of the earlier record, RecordError when a file is already there.
+    """
+    if not unit.ood or existing_record(unit) is None:
+        write_record(unit.record, record)
+    if unit.ood:
+        written = existing_record(unit)
+        require_same_student(unit.record, written, record)
+        if ood is not None:
+            write_ood_record(unit.record, written, record, ood.result, ood.seconds)
 
 
 def failure(name: str, error: Exception, worker: int = 0) -> Event:
@@ -239,6 +261,7 @@ def _record(unit: Unit, data: DataInfo, outcome: Outcome, environment: dict) -> 
     )
 
 
-def _describe_result(record: Record) -> str:
+def _describe_result(record: Record, ood: OodOutcome | None) -> str:
     result = "diverged" if record.result is None else f"top-1 {record.result.top1:.2f} %"
-    return f"{result} in {record.wall_seconds:.1f} s"
+    corrupted = "" if ood is None else f"; on corrupted images {100 - ood.result.mean:.2f} % in {ood.seconds:.1f} s"
+    return f"{result} in {record.wall_seconds:.1f} s{corrupted}"

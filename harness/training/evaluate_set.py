@@ -46,11 +46,13 @@ def train_and_evaluate(
     device: str = "auto",
     on_epoch: Callable[[int, int], None] | None = None,
     teacher: PinnedTeacher | None = None,
+    examine: Callable[[nn.Module, Engine, Result], None] | None = None,
 ) -> Outcome:
     """One unit. Same arguments on the same machine give the same bits. `teacher`: the protocol's, None under hard labels.
 
     `image_set` holds `ipc` images a class, or is the whole training split: then every epoch shows as many images as one of a set
     of this IPC would, so that steps, images seen and schedule are those of the sets beside it, and only the images are others.
+    `examine` is shown the trained student and its result at the end, unless it diverged; it changes nothing of the outcome.
 
     Raises UsageError when set, protocol, test split and teacher do not belong together.
     """
@@ -79,7 +81,7 @@ def train_and_evaluate(
             top1=top1, top5=top5, test_loss=test_loss, train_loss=run.train_loss,
             images_seen=run.images_seen, steps=run.steps, epochs=protocol.epochs(ipc),
         )  # fmt: skip
-    return Outcome(
+    outcome = Outcome(
         status="diverged" if result is None else "ok",
         result=result,
         curve=run.curve,
@@ -87,6 +89,9 @@ def train_and_evaluate(
         images_per_second=round(run.images_seen / (trained - started), 1),
         engine=engine.as_record(),
     )
+    if examine is not None and result is not None:
+        examine(model, engine, result)
+    return outcome
 
 
 @torch.inference_mode()
