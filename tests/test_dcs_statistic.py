@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
+import sys
 from dataclasses import replace
 from itertools import permutations, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from harness.dcs.statistic import Point, score
 from harness.errors import UsageError
 
 IPCS = (1, 5, 10, 50)
+BENCHMARK = Path(__file__).resolve().parent.parent / "benchmarks" / "dcs_statistic.py"
 QUICK = {"resamples": 400, "permutations": 400}
 
 
@@ -370,3 +374,28 @@ def test_a_score_goes_into_json_and_back():
         written = json.loads(json.dumps(found.to_json(), allow_nan=False))
         assert written["primary"] == found.primary
         assert written["per_ipc"][0]["n"] == found.per_ipc[0].n
+
+
+@pytest.fixture
+def simulation(monkeypatch):
+    described = importlib.util.spec_from_file_location("dcs_statistic", BENCHMARK)
+    module = importlib.util.module_from_spec(described)
+    monkeypatch.setitem(sys.modules, "dcs_statistic", module)  # dataclasses look their module up
+    described.loader.exec_module(module)
+    for name, count in (("POOLS", 60), ("TRUTHS", 300), ("RESAMPLES", 200), ("PERMUTATIONS", 99)):
+        monkeypatch.setattr(module, name, count)
+    return module
+
+
+def test_in_simulated_pools_the_interval_covers_where_plain_percentiles_do_not(simulation):
+    design = simulation.Design("strong relation, noisy students", relation=0.95, noise=1.0)
+    _, _, cover, holds, _, _, percentile, _ = simulation.covered(design, np.random.default_rng(0))
+    assert holds == "yes"
+    assert percentile < 0.85 < cover
+
+
+def test_in_simulated_pools_twins_taken_as_further_subsets_find_relations_that_are_not_there(simulation, monkeypatch):
+    monkeypatch.setattr(simulation, "POOLS", 200)
+    _, ours, holds, apart = simulation.sized(simulation.NULLS[0], np.random.default_rng(0))
+    assert holds == "yes"
+    assert apart > 0.08 > ours
