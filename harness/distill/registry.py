@@ -35,7 +35,7 @@ _DISTILLERS = [
         name="ca2d",
         title="CA2D",
         notes="RDED on the images with the highest CAD-Prune scores (arXiv 2604.18811, section 5). The paper does not state how "
-        "many; here max(300, 1.5 x IPC x factor^2) a class.",
+        "many; by default max(300, 1.5 x IPC x factor^2) a class.",
         make=distill_ca2d,
         needs=("observer", "cad"),
         parameters={"factor": None, "pool": None, "crops": CROPS},
