@@ -12,26 +12,35 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli_options import APP_SETTINGS, Data, Device, Json, device_of
+from harness.errors import HlbenchError, UsageError
 from harness.paths import project_root
 
 if TYPE_CHECKING:
     from harness.training.state import TrainingState
 
-teachers_app = typer.Typer(help="The pinned networks that soft labels come from.", **APP_SETTINGS)
+teachers_app = typer.Typer(
+    help="The pinned networks that soft labels come from, and the trajectories of experts.", **APP_SETTINGS
+)
 
 TeacherName = Annotated[str, typer.Argument(metavar="ID", help="As in teachers/<dataset>/<name>.")]
-TeacherNames = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Default: every teacher that has weights.")]
+TeacherNames = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ID]...", help="Default: every teacher that has weights, all trajectories in the cache."),
+]
 
 
 @teachers_app.command("list", epilog="Example: hlbench teacher list")
 def teachers_list(as_json: Json = False) -> None:
-    """Every teacher: its network, where its weights lie, what it measures."""
+    """Every teacher: its network, where its weights lie, what it measures; and every set of expert trajectories."""
     from harness import reports, teachers
+    from harness.dcs import experts
 
-    rows = teachers.summaries(project_root())
+    rows = teachers.summaries(project_root()) + experts.summaries(project_root())
     for row in rows if not as_json else []:
         if row["sha256"]:
-            row |= {"sha256": row["sha256"][:12], "top1": f"{row['top1']:.2f}"}
+            row["sha256"] = row["sha256"][:12]
+        if row["top1"] is not None:
+            row["top1"] = f"{row['top1']:.2f}"
     reports.print_rows(rows, as_json)
 
 
@@ -40,14 +49,25 @@ def teachers_train(
     teacher_id: TeacherName,
     device: Device = "auto",
     data: Data = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write. Default: the teacher's own.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write. Default: the teacher's own; of trajectories, one in the cache.")
+    ] = None,
+    trajectories: Annotated[
+        bool, typer.Option("--trajectories", help="Make the expert trajectories of teachers/ID/experts-recipe.yaml.")
+    ] = False,
 ) -> None:
     """Train a teacher by its recipe on the whole training split; write its weights and its card. Run it again to resume."""
     from harness import teachers
     from harness.datasets import load_split
+    from harness.dcs.experts import experts_ids, make_command
     from harness.training.train_teacher import images_per_class, refuse_existing, train_teacher
 
     root = project_root()
+    if trajectories:
+        make_trajectories(root, teacher_id, device_of(device), data, out)
+        return
+    if teacher_id in experts_ids(root):
+        raise UsageError(f"{teacher_id} is a set of experts", where="ID", fix=make_command(teacher_id))
     recipe = teachers.read_recipe(root, teacher_id)
     folder = out or root / "teachers" / teacher_id
     refuse_existing(folder)
@@ -64,15 +84,63 @@ def teachers_train(
 
 @teachers_app.command("verify", epilog="Example: hlbench teacher verify digits/convnet-d3")
 def teachers_verify(teacher_ids: TeacherNames = None, device: Device = "auto", data: Data = None, as_json: Json = False) -> None:
-    """Load teachers, hash their weights, and measure their accuracy again."""
+    """Load teachers, hash their weights, and measure their accuracy again. Of experts: the trajectories in the cache."""
     from harness import reports
+    from harness.dcs.experts import CARD, default_folder, experts_ids
     from harness.training.verify_teacher import verify_teachers
 
-    rows, errors = verify_teachers(project_root(), teacher_ids, device_of(device), data)
+    root, on = project_root(), device_of(device)
+    known = experts_ids(root)
+    networks = None if teacher_ids is None else [asked for asked in teacher_ids if asked not in known]
+    made = [experts for experts in known if (default_folder(experts) / CARD).is_file()]
+    rows, errors = ([], []) if networks == [] else verify_teachers(root, networks, on, data)
+    for experts_id in made if teacher_ids is None else [asked for asked in teacher_ids if asked in known]:
+        try:
+            rows.append(verified_trajectories(root, experts_id, on, data))
+        except HlbenchError as error:
+            errors.append(error)
     reports.print_rows(rows, as_json)
     for error in errors:
         reports.print_error(error)
     raise typer.Exit(min((error.exit_code for error in errors), default=0))
+
+
+def make_trajectories(root: Path, experts_id: str, device: str, data: Path | None, out: Path | None) -> None:
+    """Make what is missing of a set of experts; pin it in the checkout if it is the first in the default place.
+
+    With `out` the set has an identity of its own: it need not be the pinned one.
+    """
+    from harness.datasets import load_split
+    from harness.dcs import experts
+    from harness.training.train_experts import train_experts
+
+    recipe = experts.read_experts_recipe(root, experts_id)
+    folder, home = out or experts.default_folder(experts_id), root / "teachers" / experts_id
+    pinned = None if out else experts.read_experts_card(home)
+    shows = {seed: progress_lines(f"{experts_id} {seed + 1}/{len(recipe.seeds)}", recipe.epochs_trained) for seed in recipe.seeds}
+    try:
+        card = train_experts(
+            recipe, load_split(recipe.dataset.name, "train", data), folder, device, pinned,
+            lambda seed, state: shows[seed](state),
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        print("Interrupted: the experts that were done are kept. To resume, run the same command again.", file=sys.stderr)
+        raise
+    if not out and pinned is None:
+        experts.write_experts_card(home, card)
+        print(f"{home / experts.CARD}: pinned now; commit it")
+    print(f"{experts_id}: {', '.join(f'{top1:.2f}' for top1 in card.train_top1.values())} % on train")
+    print(f"{folder}: {len(card.files)} experts, sha256 {card.sha256}")
+
+
+def verified_trajectories(root: Path, experts_id: str, device: str, data: Path | None) -> dict[str, str]:
+    """A row of `teacher verify`. Raises what `find_experts` and `verify_experts` raise."""
+    from harness.datasets import load_split
+    from harness.dcs.experts import find_experts, read_experts_recipe
+    from harness.training.train_experts import verify_experts
+
+    recipe = read_experts_recipe(root, experts_id)
+    return verify_experts(find_experts(root, experts_id), load_split(recipe.dataset.name, "train", data), device)
 
 
 def progress_lines(teacher_id: str, epochs: int) -> Callable[[TrainingState], None]:
