@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from harness.cli_analyze import analyze_app
+from harness.cli_dcs import dcs_app
 from harness.cli_dynamics import dynamics_app
 from harness.cli_options import (
     APP_SETTINGS,
@@ -53,6 +54,7 @@ app.add_typer(teachers_app, name="teacher")
 app.add_typer(dynamics_app, name="dynamics")
 app.add_typer(analyze_app, name="analyze")
 app.add_typer(sets_app)
+app.add_typer(dcs_app)
 
 
 @app.command(epilog="Example: hlbench demo --ipc 1,5,10")

@@ -147,6 +147,7 @@ DWA = Objective(
     needs=("teacher",),
     settings={**SETTINGS, "rho": 0.015, "steps": 12},
     losses=losses,
+    together=False,
     by_dataset={**BY_DATASET, "imagenet-1k": {"variance_weight": 2.0, "steps": 15}},
 )
 DWA_NOPERTURB = Objective(
