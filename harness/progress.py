@@ -110,9 +110,7 @@ def count(what: str) -> Iterator[Callable[[int, int], None]]:
     """Within the block the yielded function shows (done, total) of `what` on stderr: as a bar, or as lines in a log."""
     shown = console(stderr=True)
     if shown.is_terminal:
-        with Progress(
-            BarColumn(20), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn(), console=shown
-        ) as progress:
+        with Progress(BarColumn(20), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn(), console=shown) as progress:
             task = progress.add_task("", total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
         return

@@ -17,7 +17,7 @@ from harness import cli, dcs_scores
 from harness.datasets import load_split
 from harness.dcs.custom import find_function, read_custom_losses
 from harness.dcs.loss_table import LossRow, losses_path, read_losses, write_losses
-from harness.dcs.losses import update_losses
+from harness.dcs.losses import SETS_BETWEEN_WRITES, update_losses
 from harness.dcs.objective import Objective, Scene
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective
 from harness.dcs.pool import pool_rows
@@ -102,7 +102,7 @@ def test_only_missing_losses_are_computed_and_a_changed_identity_computes_them_a
     assert len(asked) == len(rows) == len(read_losses(path))
 
 
-def test_losses_computed_one_by_one_are_kept_when_a_later_one_fails(root, pool):
+def test_losses_computed_set_by_set_are_kept_when_a_later_one_fails(root, pool):
     def losses(sets, scene, settings):
         return np.array([[np.nan if len(rows) > 10 else 1.0] for rows in sets])
 
@@ -110,7 +110,7 @@ def test_losses_computed_one_by_one_are_kept_when_a_later_one_fails(root, pool):
     scene, path = Scene(load_split("digits", "train"), read_card(root, "digits/convnet-d3")), losses_path(root, pool.stem)
     with pytest.raises(CheckFailed, match="no finite loss"):
         update_losses(objective, pool, pool_rows(root, pool), scene, path)
-    assert {line.subset for line in read_losses(path)} == {subset.id for subset in pool.subsets if subset.ipc == 1}
+    assert {line.subset for line in read_losses(path)} == {subset.id for subset in pool.subsets[:SETS_BETWEEN_WRITES]}
 
 
 def test_a_table_of_losses_survives_writing_and_refuses_damage(tmp_path):

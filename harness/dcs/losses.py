@@ -18,6 +18,9 @@ from harness.errors import CheckFailed, EnvironmentProblem
 from harness.teachers import CARD, PinnedTeacher, TeacherCard, TeacherRecipe, read_card, read_recipe, read_weights
 
 
+SETS_BETWEEN_WRITES = 8  # of objectives that score set by set: what an interruption costs at most
+
+
 def scene_of(root: Path, pool: Pool, train: Split, objective: Objective, device: str, report: Report) -> Scene:
     """What `objective` needs of the networks that the pool names, and nothing else. Raises EnvironmentProblem when it lacks one."""
     recipe = pool.recipe
@@ -75,11 +78,13 @@ def update_losses(
     missing = [name for name in rows if name not in current]
     settings = objective.settings_for(pool.recipe.dataset)
     inner = scene if objective.together else replace(scene, report=lambda done, total: None)
-    for done, part in enumerate(_parts(missing, objective.together), start=1):
+    done = 0
+    for part in _parts(missing, objective.together):
         losses = objective.losses([rows[name] for name in part], inner, settings)
         for name, values in zip(part, losses, strict=True):
             current[name] = _row(objective.name, identity, name, hashes[name], values)
         write_losses(path, [*others, *current.values()])
+        done += len(part)
         if not objective.together:
             scene.report(done, len(missing))
     return {name: current[name] for name in rows}
@@ -97,7 +102,8 @@ def lines_of(table: Sequence[LossRow], objective: str, pool: Pool, identity: str
 
 def _parts(names: Sequence[str], together: bool) -> list[list[str]]:
     """The table is written after every part."""
-    return [[name] for name in names] if not together else [list(names)] if names else []
+    size = max(len(names), 1) if together else SETS_BETWEEN_WRITES
+    return [list(names[start : start + size]) for start in range(0, len(names), size)]
 
 
 def _row(objective: str, identity: str, subset: str, subset_sha256: str, values: np.ndarray) -> LossRow:

@@ -216,6 +216,7 @@ TM = Objective(
     needs=("backbone", "experts"),
     settings={**PAPER, "labels": "one-hot"},
     losses=losses,
+    together=False,
     by_dataset={"digits": DIGITS},
 )
 # DATM's own part in a loss of a fixed set: soft labels, and the bounds T- and T+ of the start epochs (early epochs are the easy
@@ -227,5 +228,6 @@ DATM = Objective(
     needs=("backbone", "experts", "observer"),
     settings={**PAPER, "labels": "teacher"},
     losses=losses,
+    together=False,
     by_dataset={"digits": DIGITS},
 )
