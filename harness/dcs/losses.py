@@ -17,12 +17,11 @@ from harness.dcs.pool import Pool
 from harness.errors import CheckFailed, EnvironmentProblem
 from harness.teachers import CARD, PinnedTeacher, TeacherCard, TeacherRecipe, read_card, read_recipe, read_weights
 
-
 SETS_BETWEEN_WRITES = 8  # of objectives that score set by set: what an interruption costs at most
 
 
 def scene_of(root: Path, pool: Pool, train: Split, objective: Objective, device: str, report: Report) -> Scene:
-    """What `objective` needs of the networks that the pool names, and nothing else. Raises EnvironmentProblem when it lacks one."""
+    """What `objective` needs of the networks that the pool names, no more. Raises EnvironmentProblem when one is lacking."""
     recipe = pool.recipe
     named = {"teacher": recipe.teacher, "observer": recipe.observer, "experts": recipe.experts}
     if lacking := [need for need in objective.needs if named.get(need, "") is None]:
