@@ -14,7 +14,7 @@ from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVES, find_objective
 from harness.dcs.pool import Pool, pool_rows, read_pool
 from harness.errors import CheckFailed, UsageError
 from harness.scoring import cells
-from harness.scoring.dcs import ObjectiveScore, cached_score, points_of, pool_scores
+from harness.scoring.dcs import ObjectiveScore, pool_scores, score_losses
 from harness.scoring.dcs_page import dcs_cell
 
 ALL = "all"
@@ -91,10 +91,7 @@ def _rows(root: Path, pool: Pool, data: Path | None, most: int | None) -> dict[s
 def _score_own(root: Path, pool: Pool, losses: Mapping[str, float], name: str, sha256: str, keep: bool) -> ObjectiveScore:
     if keep:
         _keep(root, pool, losses, name, sha256)
-    scores = pool_scores(root, pool)
-    points = points_of(pool, scores.errors, losses)
-    without = tuple(subset for subset in scores.errors if subset not in losses)
-    return ObjectiveScore(name, sha256[:SHORT], points, cached_score(points), without)
+    return score_losses(pool, pool_scores(root, pool).errors, losses, name, sha256[:SHORT])
 
 
 def _keep(root: Path, pool: Pool, losses: Mapping[str, float], name: str, sha256: str) -> None:
@@ -129,6 +126,7 @@ def score_rows(found: Sequence[ObjectiveScore]) -> list[dict[str, str]]:
             "p": "-" if one.score.p is None else f"{one.score.p:.4f}",
             "given size": "-" if one.score.partial is None else f"{one.score.partial:+.2f}",
             "raw": "-" if one.score.raw is None else f"{one.score.raw:+.2f}",
+            "nothing excluded": "-" if one.of_all is None else f"{one.of_all:+.2f}",
             "by IPC": ", ".join(f"{each.ipc}: {each.reason or format(each.value, '+.2f')}" for each in one.score.per_ipc),
         }
         for one in found
@@ -154,6 +152,7 @@ def facts(pool: Pool, found: Sequence[ObjectiveScore]) -> dict[str, Any]:
             "objective": one.objective,
             "identity": one.identity,
             "score": one.score.to_json(),
+            "nothing_excluded": one.of_all,
             "without_loss": list(one.without_loss),
         }
         for one in found

@@ -21,9 +21,10 @@ from harness.dcs.losses import SETS_BETWEEN_WRITES, update_losses
 from harness.dcs.objective import Objective, Scene
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective
 from harness.dcs.pool import pool_rows
+from harness.dcs.statistic import primary_of, score
 from harness.errors import CheckFailed, UsageError
 from harness.scoring.board import build_boards
-from harness.scoring.dcs import pool_scores, read_pool_scores, read_reported_scores, spreads
+from harness.scoring.dcs import points_of, pool_scores, read_pool_scores, read_reported_scores, spreads
 from harness.scoring.dcs_page import dcs_column
 from harness.submissions import read_submission
 from harness.teachers import read_card
@@ -175,8 +176,8 @@ def test_a_function_of_the_authors_own_is_called_with_every_subset(root, pool, h
     rows, train = pool_rows(root, pool), load_split("digits", "train")
     losses = {name: float(train.images[of].mean()) + len(of) for name, of in rows.items()}
     scores = pool_scores(root, pool)
-    expected = dcs_scores.cached_score(dcs_scores.points_of(pool, scores.errors, losses))
-    assert entry["score"]["primary"] == expected.primary
+    assert entry["score"]["primary"] == score(points_of(pool, scores.errors.counted, losses)).primary
+    assert entry["nothing_excluded"] == primary_of(points_of(pool, scores.errors.measured, losses))
     (root / "mine.py").write_text("def loss(images, labels):\n    return float('nan')\n")
     sys.modules.pop("mine")
     assert hlbench("dcs", "--dataset", "digits", "--objective", "mine:loss")[0] == 2
@@ -230,8 +231,9 @@ def test_a_boards_dcs_is_that_of_the_loss_its_method_descends_on(root, pool, tmp
 
 def test_the_spread_names_the_ends_of_every_size(root, pool):
     scores = pool_scores(root, pool)
+    counted = scores.errors.counted
     for spread in spreads(scores):
-        means = {s.id: fmean(scores.errors[s.id]) for s in pool.subsets if s.ipc == spread.ipc and s.id in scores.errors}
+        means = {s.id: fmean(counted[s.id]) for s in pool.subsets if s.ipc == spread.ipc and s.id in counted}
         assert (spread.lowest, spread.highest, spread.subsets) == (min(means.values()), max(means.values()), len(means))
         assert means[spread.lowest_subset] == spread.lowest
 

@@ -157,6 +157,13 @@ def raw_and_partial(strata: Sequence[Stratum]) -> tuple[float, float]:
     return float(el), float(np.clip(partial, -1, 1))
 
 
+def primary_of(points: Sequence[Point]) -> float | None:
+    """The within-IPC stratified Spearman alone, of any points; None where nothing varies. Raises UsageError as `score`."""
+    check(points)
+    value = stratified([stratum for stratum in strata_of(points) if not silence(stratum)])
+    return None if math.isnan(value) else value
+
+
 def leave_one_out(points: Sequence[Point]) -> LeaveOneOut | None:
     """The range of the primary value over pools that lack one method each; without the limits on points and strata."""
     values = {method: _without(points, method) for method in sorted({point.method for point in points})}

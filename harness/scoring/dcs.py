@@ -14,7 +14,7 @@ from harness.dcs import lookup
 from harness.dcs.loss_table import LossRow, losses_path, read_losses
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD
 from harness.dcs.pool import RANDOM, Pool, find_pool, pool_ids
-from harness.dcs.statistic import Point, Score, score
+from harness.dcs.statistic import Point, Score, primary_of, score
 from harness.protocols import find_protocol
 
 REPORTED = Path("reported") / "dcs"
@@ -22,13 +22,29 @@ REPORTED = Path("reported") / "dcs"
 
 @dataclass(frozen=True)
 class ObjectiveScore:
-    """One objective over a pool. `without_loss`: counted subsets that its table lacks. `identity`: first 12 hex digits."""
+    """One objective over a pool.
+
+    Attributes:
+        identity: first 12 hex digits.
+        points, score: of the subsets that count.
+        of_all: the primary value of every measured subset, those that the pool's rule excludes among them.
+        without_loss: counted subsets that its table lacks.
+    """
 
     objective: str
     identity: str
     points: tuple[Point, ...]
     score: Score
+    of_all: float | None
     without_loss: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Subset id -> top-1 errors in percent, one a seed: of every measured subset, and of those that count."""
+
+    measured: Mapping[str, tuple[float, ...]]
+    counted: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,7 @@ class PoolScores:
     Attributes:
         student: as protocols name it, `resnet18`.
         students, planned: rows of the look-up table, and how many a complete one has.
-        errors: subset id -> top-1 errors in percent, one a seed, of the subsets that count.
+        errors: of its subsets.
         excluded: subset id -> why it does not count.
     """
 
@@ -59,7 +75,7 @@ class PoolScores:
     student: str
     students: int
     planned: int
-    errors: Mapping[str, tuple[float, ...]]
+    errors: Errors
     excluded: Mapping[str, str]
     objectives: tuple[ObjectiveScore, ...]
 
@@ -101,16 +117,17 @@ def pool_scores(root: Path, pool: Pool) -> PoolScores:
     measured = lookup.errors(pool, rows)
     excluded = lookup.excluded(pool, measured)
     counted = {name: errors for name, errors in measured.items() if name not in excluded}
+    tables = Errors(measured, counted)
     by_objective: dict[str, list[LossRow]] = defaultdict(list)
     for row in read_losses(losses_path(root, pool.stem)):
         by_objective[row.objective].append(row)
-    objectives = [_scored(pool, counted, name, lines) for name, lines in sorted(by_objective.items())] if rows else []
+    objectives = [_scored(pool, tables, name, lines) for name, lines in sorted(by_objective.items())] if rows else []
     return PoolScores(
         pool=pool,
         student=find_protocol(root, pool.recipe.protocol).student_name,
         students=len(rows),
         planned=len(pool.subsets) * len(pool.recipe.seeds),
-        errors=counted,
+        errors=tables,
         excluded=excluded,
         objectives=tuple(objectives),
     )
@@ -127,7 +144,7 @@ def points_of(pool: Pool, errors: Mapping[str, Sequence[float]], losses: Mapping
 
 def spreads(scores: PoolScores) -> list[Spread]:
     """By rising IPC, of the subsets that count."""
-    means = {name: fmean(errors) for name, errors in scores.errors.items()}
+    means = {name: fmean(errors) for name, errors in scores.errors.counted.items()}
     found = []
     for ipc in scores.pool.recipe.ipc:
         subsets = [subset for subset in scores.pool.subsets if subset.ipc == ipc and subset.id in means]
@@ -154,9 +171,15 @@ def cached_score(points: tuple[Point, ...]) -> Score:
     return score(points)
 
 
-def _scored(pool: Pool, errors: Mapping[str, tuple[float, ...]], objective: str, lines: Sequence[LossRow]) -> ObjectiveScore:
+def _scored(pool: Pool, errors: Errors, objective: str, lines: Sequence[LossRow]) -> ObjectiveScore:
     hashes = {subset.id: subset.sha256 for subset in pool.subsets}
     losses = {line.subset: line.loss for line in lines if hashes.get(line.subset, "").startswith(line.subset_sha256)}
-    points = points_of(pool, errors, losses)
-    without = tuple(name for name in errors if name not in losses)
-    return ObjectiveScore(objective, lines[0].identity, points, cached_score(points), without)
+    return score_losses(pool, errors, losses, objective, lines[0].identity)
+
+
+def score_losses(pool: Pool, errors: Errors, losses: Mapping[str, float], objective: str, identity: str) -> ObjectiveScore:
+    """The score of {subset id: loss}."""
+    points = points_of(pool, errors.counted, losses)
+    of_all = primary_of(points_of(pool, errors.measured, losses))
+    without = tuple(name for name in errors.counted if name not in losses)
+    return ObjectiveScore(objective, identity, points, cached_score(points), of_all, without)

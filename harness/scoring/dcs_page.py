@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD
-from harness.dcs.statistic import TOO_FEW, LeaveOneOut, Score
+from harness.dcs.statistic import TOO_FEW, LeaveOneOut
 from harness.scoring import cells
 from harness.scoring.cells import NOTHING, listed, plural
 from harness.scoring.dcs import ObjectiveScore, PoolScores, ReportedScore, spreads
@@ -26,6 +26,7 @@ misleads.** Nothing is distilled here: each loss is evaluated on the same subset
   there is no score.
 - *Given size* is the partial Spearman correlation given IPC, which may be what the paper prints; *raw* is Spearman's over all
   subsets, size and all.
+- *Nothing excluded*: the DCS with the subsets that the pool's rule leaves out.
 - *Without one method*: the lowest and highest DCS when all subsets of one selector are left out.
 - A *twin* has the same IPC and half the images, each twice. Losses of moments and gradients cannot tell it from those images
   once; students can.
@@ -103,23 +104,26 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure])
 
 
 def _objectives_table(objectives: Sequence[ObjectiveScore]) -> str:
-    headers = ["Objective", "DCS", "95%", "p", "m", "Given size", "Raw", "Without one method", "By IPC"]
-    rows = [[f"`{one.objective}`", *_cells(one.score)] for one in objectives]
-    rows += [[escape(entry.title), "not expressible", *[NOTHING] * 7] for entry in NOT_EXPRESSIBLE]
+    headers = ["Objective", "DCS", "95%", "p", "m", "Nothing excluded", "Given size", "Raw", "Without one method", "By IPC"]
+    rows = [[f"`{one.objective}`", *_cells(one)] for one in objectives]
+    rows += [[escape(entry.title), "not expressible", *[NOTHING] * 8] for entry in NOT_EXPRESSIBLE]
     return table(headers, rows)
 
 
-def _cells(found: Score) -> list[str]:
-    by_ipc = listed([f"{one.ipc}: {_signed(one.value) if one.value is not None else one.reason}" for one in found.per_ipc])
+def _cells(one: ObjectiveScore) -> list[str]:
+    found = one.score
+    of_all = NOTHING if one.of_all is None else _signed(one.of_all)
+    by_ipc = listed([f"{each.ipc}: {each.reason if each.value is None else _signed(each.value)}" for each in found.per_ipc])
     size = f"{found.m} in {found.strata}"
     if found.primary is None:
-        return [found.reason, NOTHING, NOTHING, size, NOTHING, NOTHING, NOTHING, by_ipc]
+        return [found.reason, NOTHING, NOTHING, size, of_all, NOTHING, NOTHING, NOTHING, by_ipc]
     p = "<0.001" if found.p < 0.001 else f"{found.p:.3f}"
     return [
         f"**{_signed(found.primary)}**",
         _range(found.interval),
         p,
         size,
+        of_all,
         _signed(found.partial),
         _signed(found.raw),
         _left_out(found.leave_one_out),
