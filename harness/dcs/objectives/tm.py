@@ -204,8 +204,8 @@ def starts_of(settings: Mapping[str, Value]) -> list[int]:
 PAPER: dict[str, Value] = {
     "steps": 80, "expert_epochs": 2, "starts": "20,25,30,35", "experts": 5, "step_size": 0.01, "batch_size": 250,
 }  # fmt: skip
-# digits: an expert's epoch is 4 steps there, so N = 8 are the steps that the expert takes in M = 2 epochs; with 80 the student of
-# any set, even of the whole split, runs far past the goal (ratio 10 after 40 steps). Start epochs, experts and batch: by cost,
+# digits: an expert's epoch is 4 steps there, so N = 8 are the steps that the expert takes in M = 2 epochs; with 80 the student
+# of any set, even the whole split, runs far past the goal (ratio 10 after 40 steps). Start epochs, experts and batch: by cost,
 # 480 to 3,072 images a set, about 15 % of training the digits pool's students with two seeds. No student's error was looked at.
 DIGITS: dict[str, Value] = {"steps": 8, "starts": "20,35", "experts": 3, "batch_size": 64}
 
