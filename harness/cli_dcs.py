@@ -28,6 +28,7 @@ def dcs(
     ] = None,
     save: Annotated[str | None, typer.Option("--save", help="Keep your own losses in the table, under this name.")] = None,
     most: Annotated[int | None, typer.Option("--most-ipc", min=1, help="Compute losses of subsets up to this IPC.")] = None,
+    ood: Annotated[bool, typer.Option("--ood", help="Against students' errors on corrupted test images.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="Name the objectives, and the methods that have none.")] = False,
     device: Device = "cpu",
     data: Data = None,
@@ -44,17 +45,18 @@ def dcs(
         raise UsageError("losses come from one place", fix="name objectives, or --losses, or --objective")
     if save is not None and losses is None and function is None:
         raise UsageError("there is nothing of your own to keep", where="--save", fix="use it with --losses or --objective")
-    pool = dcs_scores.looked_up_pool(root, dataset, student)
+    pool = dcs_scores.frozen_pool(root, dataset, student)
     with progress.count("steps of this objective") as report:
         if losses is not None:
-            found = dcs_scores.score_file(root, pool, losses, partial, save)
+            found = dcs_scores.score_file(root, pool, losses, partial, save, ood)
         elif function is not None:
-            found = dcs_scores.score_function(root, pool, function, data, most, save, report)
+            found = dcs_scores.score_function(root, pool, function, data, most, save, report, ood)
         else:
-            found = dcs_scores.score_objectives(root, pool, objectives or [], data, most, device_of(device), report)
+            found = dcs_scores.score_objectives(root, pool, objectives or [], data, most, device_of(device), report, ood)
     if as_json:
-        reports.print_json(dcs_scores.facts(pool, found))
+        reports.print_json(dcs_scores.facts(pool, found, ood))
     else:
-        reports.print_rows(dcs_scores.score_rows(found), as_json, title=f"{pool.id}: DCS, positive = aligned")
-        for line in dcs_scores.remarks(root, pool, found):
+        images = ", corrupted test images" if ood else ""
+        reports.print_rows(dcs_scores.score_rows(found, ood), as_json, title=f"{pool.id}{images}: DCS, positive = aligned")
+        for line in dcs_scores.remarks(root, pool, found, ood):
             print(line)

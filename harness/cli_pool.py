@@ -67,6 +67,9 @@ def pool_train(
     seeds: Annotated[str | None, typer.Option("--seeds", help="Some of the pool's seeds, as 0,1. Default: all.")] = None,
     workers: Workers = None,
     shard: Annotated[str | None, typer.Option("--shard", help="i/N: the i-th of N parts of the units, 1-based.")] = None,
+    ood: Annotated[
+        bool, typer.Option("--ood", help="Measure also on corrupted test images. Trains again what lacks it.")
+    ] = False,
     device: Device = "auto",
     data: Data = None,
 ) -> None:
@@ -80,6 +83,8 @@ def pool_train(
     root = project_root()
     pool = read_pool(root, dataset, student)
     units = [unit for _, unit in pool_units(root, pool, numbers_or_all(ipc, "--ipc"), numbers_or_all(seeds, "--seeds"))]
+    if ood:
+        units = plan.with_ood(units)
     if shard is not None:
         units = plan.take_shard(units, *shard_of(shard))
     pool_rows(root, pool, data, {unit.submission.slug for unit in units})
@@ -100,12 +105,19 @@ def pool_table(dataset: DatasetName, student: OfStudent = None, as_json: Json = 
     rows = lookup.update_table(root, pool)
     measured = lookup.errors(pool, rows)
     lacking, dropped = lookup.missing(pool, rows), lookup.excluded(pool, measured)
+    corrupted = sum(bool(row.ood) for row in rows)
     path = lookup.table_path(root, pool).relative_to(root)
     if as_json:
-        facts = {"rows": len(rows), "m": len(measured) - len(dropped), "missing": lacking, "excluded": dropped}
+        facts = {
+            "rows": len(rows),
+            "rows_with_ood": corrupted,
+            "m": len(measured) - len(dropped),
+            "missing": lacking,
+            "excluded": dropped,
+        }
         reports.print_json({"table": str(path), **facts})
         return
-    print(f"{path}: {len(rows)} of {len(rows) + len(lacking)} students.")
+    print(f"{path}: {len(rows)} of {len(rows) + len(lacking)} students, {corrupted} of them on corrupted test images too.")
     print(f"m = {len(measured) - len(dropped)} subsets count, of {len(measured)} measured and {len(pool.subsets)} in the pool.")
     for subset, reason in dropped.items():
         print(f"excluded {subset}: {reason}")

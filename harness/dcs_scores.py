@@ -14,35 +14,52 @@ from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVES, find_objective
 from harness.dcs.pool import Pool, pool_rows, read_pool
 from harness.errors import CheckFailed, UsageError
 from harness.scoring import cells
-from harness.scoring.dcs import ObjectiveScore, pool_scores, score_losses
-from harness.scoring.dcs_page import dcs_cell
+from harness.scoring.dcs import Errors, ObjectiveScore, look_up, score_losses
+from harness.scoring.dcs import score_objectives as score_table
+from harness.scoring.dcs_page import dcs_cell, severity_cell
 
 ALL = "all"
 Report = Callable[[int, int], None]
 
 
-def looked_up_pool(root: Path, dataset: str, student: str | None) -> Pool:
-    """The dataset's pool. Raises UsageError when there is none, CheckFailed when no student of it has been looked up."""
+def frozen_pool(root: Path, dataset: str, student: str | None) -> Pool:
+    """The dataset's pool. Raises UsageError when there is none, ProtocolError when it is not as it was frozen."""
     pool = read_pool(root, dataset, student)
     lookup.check_frozen(root, pool)
-    if not lookup.read_table(root, pool):
-        raise CheckFailed(
-            "no student of the pool has been looked up",
-            where=str(lookup.table_path(root, pool)),
-            fix=f"hlbench pool train --dataset {dataset}; hlbench pool table --dataset {dataset}",
-        )
     return pool
 
 
+def require_students(root: Path, pool: Pool) -> None:
+    """Raises CheckFailed when no student of the pool has been looked up: there is nothing to score against."""
+    if not lookup.read_table(root, pool):
+        dataset = pool.recipe.dataset
+        raise CheckFailed(
+            "no student of the pool has been looked up",
+            where=str(lookup.table_path(root, pool)),
+            why="losses that were asked for are computed and kept",
+            fix=f"hlbench pool train --dataset {dataset}; hlbench pool table --dataset {dataset}",
+        )
+
+
 def score_objectives(
-    root: Path, pool: Pool, names: Sequence[str], data: Path | None, most: int | None, device: str, report: Report
+    root: Path,
+    pool: Pool,
+    names: Sequence[str],
+    data: Path | None,
+    most: int | None,
+    device: str,
+    report: Report,
+    ood: bool = False,
 ) -> list[ObjectiveScore]:
     """Compute what the table of losses lacks of the objectives named (`all`: every one), and score them; [] names scores all
-    that the table holds. Raises UsageError for an unknown objective, EnvironmentProblem for a network that is not here."""
+    that the table holds. `ood`: against the errors on corrupted test images, here and in the functions below.
+
+    Raises UsageError for an unknown objective, EnvironmentProblem for a network that is not here."""
     wanted = list(OBJECTIVES) if ALL in names else list(dict.fromkeys(names))
     if wanted:
         compute_losses(root, pool, wanted, data, most, device, report)
-    found = pool_scores(root, pool).objectives
+    require_students(root, pool)
+    found = score_table(root, pool, _errors(root, pool, ood))
     return [one for one in found if not wanted or one.objective in wanted]
 
 
@@ -61,14 +78,14 @@ def compute_losses(
         update_losses(objective, pool, rows, scene, losses_path(root, pool.stem))
 
 
-def score_file(root: Path, pool: Pool, path: Path, partial: bool, save: str | None) -> list[ObjectiveScore]:
+def score_file(root: Path, pool: Pool, path: Path, partial: bool, save: str | None, ood: bool = False) -> list[ObjectiveScore]:
     """Score the losses of a file, and keep them under the name `save` if that is given. Raises UsageError."""
     losses = read_custom_losses(path, [subset.id for subset in pool.subsets], partial)
-    return [_score_own(root, pool, losses, path.stem if save is None else save, file_sha256(path), save is not None)]
+    return [_score_own(root, pool, losses, path.stem if save is None else save, file_sha256(path), save is not None, ood)]
 
 
 def score_function(
-    root: Path, pool: Pool, spec: str, data: Path | None, most: int | None, save: str | None, report: Report
+    root: Path, pool: Pool, spec: str, data: Path | None, most: int | None, save: str | None, report: Report, ood: bool = False
 ) -> list[ObjectiveScore]:
     """As `score_file`, of a function called on this machine. Its code is not hashed: its losses are."""
     from harness.datasets import load_split
@@ -76,7 +93,7 @@ def score_function(
     loss, rows = find_function(spec), _rows(root, pool, data, most)
     train = load_split(pool.recipe.dataset, "train", data)
     losses = losses_of_function(loss, spec, list(rows.values()), list(rows), train, report)
-    return [_score_own(root, pool, losses, spec if save is None else save, digest(losses), save is not None)]
+    return [_score_own(root, pool, losses, spec if save is None else save, digest(losses), save is not None, ood)]
 
 
 def _rows(root: Path, pool: Pool, data: Path | None, most: int | None) -> dict[str, Any]:
@@ -88,10 +105,18 @@ def _rows(root: Path, pool: Pool, data: Path | None, most: int | None) -> dict[s
     return {name: rows for name, rows in pool_rows(root, pool, data).items() if name in kept}
 
 
-def _score_own(root: Path, pool: Pool, losses: Mapping[str, float], name: str, sha256: str, keep: bool) -> ObjectiveScore:
+def _score_own(
+    root: Path, pool: Pool, losses: Mapping[str, float], name: str, sha256: str, keep: bool, ood: bool
+) -> ObjectiveScore:
     if keep:
         _keep(root, pool, losses, name, sha256)
-    return score_losses(pool, pool_scores(root, pool).errors, losses, name, sha256[:SHORT])
+    require_students(root, pool)
+    return score_losses(pool, _errors(root, pool, ood), losses, name, sha256[:SHORT])
+
+
+def _errors(root: Path, pool: Pool, ood: bool) -> Errors:
+    found = look_up(root, pool)
+    return found.corrupted if ood else found.clean
 
 
 def _keep(root: Path, pool: Pool, losses: Mapping[str, float], name: str, sha256: str) -> None:
@@ -118,7 +143,8 @@ def objective_rows() -> list[dict[str, str]]:
     return rows
 
 
-def score_rows(found: Sequence[ObjectiveScore]) -> list[dict[str, str]]:
+def score_rows(found: Sequence[ObjectiveScore], ood: bool = False) -> list[dict[str, str]]:
+    """What is printed; with `ood` one cell more, the primary value at severities 1 to 5."""
     return [
         {
             "objective": one.objective,
@@ -128,25 +154,29 @@ def score_rows(found: Sequence[ObjectiveScore]) -> list[dict[str, str]]:
             "raw": "-" if one.score.raw is None else f"{one.score.raw:+.2f}",
             "nothing excluded": "-" if one.of_all is None else f"{one.of_all:+.2f}",
             "by IPC": ", ".join(f"{each.ipc}: {each.reason or format(each.value, '+.2f')}" for each in one.score.per_ipc),
+            **({"by severity": severity_cell(one)} if ood else {}),
         }
         for one in found
     ]
 
 
-def remarks(root: Path, pool: Pool, found: Sequence[ObjectiveScore]) -> list[str]:
+def remarks(root: Path, pool: Pool, found: Sequence[ObjectiveScore], ood: bool = False) -> list[str]:
     """What belongs below the table: flags, subsets without a loss, what the look-up table lacks."""
     lines = [f"{one.objective}: {flag}" for one in found for flag in one.score.flags]
     lines += [f"{one.objective}: no loss of {cells.plural(len(one.without_loss), 'subset')}" for one in found if one.without_loss]
-    scores = pool_scores(root, pool)
-    if scores.planned > scores.students:
-        lines.append(f"look-up table: {scores.students} of {scores.planned} students, so m can still grow")
-    if scores.excluded:
-        lines.append(f"{cells.plural(len(scores.excluded), 'subset')} excluded by the pool's rule (hlbench pool table)")
+    table = look_up(root, pool)
+    if ood:
+        measured = f"{table.corrupted.students} of {table.planned} students measured"
+        lines.append(f"on corrupted test images: {measured} (hlbench pool train --ood; hlbench pool table)")
+    elif table.planned > table.students:
+        lines.append(f"look-up table: {table.students} of {table.planned} students, so m can still grow")
+    if table.excluded:
+        lines.append(f"{cells.plural(len(table.excluded), 'subset')} excluded by the pool's rule (hlbench pool table)")
     return lines
 
 
-def facts(pool: Pool, found: Sequence[ObjectiveScore]) -> dict[str, Any]:
-    """For --json."""
+def facts(pool: Pool, found: Sequence[ObjectiveScore], ood: bool = False) -> dict[str, Any]:
+    """For --json. `by_severity`: with `ood`, the primary value at severity 1, ..., 5; empty where there is no score."""
     entries = [
         {
             "objective": one.objective,
@@ -154,7 +184,9 @@ def facts(pool: Pool, found: Sequence[ObjectiveScore]) -> dict[str, Any]:
             "score": one.score.to_json(),
             "nothing_excluded": one.of_all,
             "without_loss": list(one.without_loss),
+            **({"by_severity": list(one.by_severity)} if ood else {}),
         }
         for one in found
     ]
-    return {"pool": pool.id, "pool_sha256": pool.sha256, "objectives": entries}
+    errors_on = "corrupted test images" if ood else "test images"
+    return {"pool": pool.id, "pool_sha256": pool.sha256, "errors_on": errors_on, "objectives": entries}

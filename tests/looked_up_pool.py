@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import astuple, fields
 from pathlib import Path
 
 from harness.dcs import lookup
@@ -31,12 +30,15 @@ def pool_checkout(root: Path, errors: Errors = by_size_and_quality) -> Pool:
     return pool
 
 
-def write_table(root: Path, pool: Pool, errors: Errors) -> None:
+def write_table(root: Path, pool: Pool, errors: Errors, ood: Errors = lambda subset: ()) -> None:
+    """`ood`: a subset's errors on corrupted images, one a seed, a point apart from severity to severity; () where none."""
     rows = []
     for subset, unit in lookup.pool_units(root, pool):
-        error = errors(subset)[pool.recipe.seeds.index(unit.seed)]
-        rows.append(lookup.Row(subset.id, unit.seed, "ok", error, 1.0, unit.id[: lookup.UNIT_DIGITS], "0" * 12))
+        place = pool.recipe.seeds.index(unit.seed)
+        means = ood(subset)
+        corrupted = (means[place], *(means[place] + severity for severity in range(-2, 3))) if means else ()
+        unit_digits = unit.id[: lookup.UNIT_DIGITS]
+        rows.append(lookup.Row(subset.id, unit.seed, "ok", errors(subset)[place], 1.0, unit_digits, "0" * 12, corrupted))
     path = lookup.table_path(root, pool)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [",".join(field.name for field in fields(lookup.Row)), *(",".join(map(str, astuple(row))) for row in rows)]
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text(lookup.table_text(rows))

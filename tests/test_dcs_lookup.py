@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,24 @@ from runner_checkout import replace_training, run_here
 from small_pool import ID, ROOT, pool_file, small_pool
 from typer.testing import CliRunner
 
+from harness import canonical
 from harness.cli import app
-from harness.dcs.lookup import errors, excluded, missing, pool_units, read_table, subset_submission, table_path, update_table
+from harness.dcs.lookup import (
+    errors,
+    excluded,
+    missing,
+    ood_errors,
+    pool_units,
+    read_table,
+    subset_submission,
+    table_path,
+    update_table,
+)
 from harness.dcs.pool import find_pool, pool_ids, pool_rows, read_pool, workspace
-from harness.errors import CheckFailed, ProtocolError, UsageError
+from harness.errors import CheckFailed, ProtocolError, RecordError, UsageError
+from harness.ood_records import CORRUPTION_NAMES, OodResult, ood_path, write_ood_record
+from harness.records import read_record
+from harness.training import evaluate_corrupted, evaluate_set
 
 
 def trained(root: Path, pool, count: int | None = None, **chosen) -> list:
@@ -126,7 +141,7 @@ def test_rows_stay_when_their_records_are_gone(tmp_path, monkeypatch):
         (3, "-1", "an error of -1 %"),
         (3, "", "status 'ok'"),
         (2, "lost", "status 'lost'"),
-        (6, "a,b", "8 cells"),
+        (6, "a,b", "14 cells"),
     ],
 )
 def test_a_row_that_is_not_the_pools_is_refused_with_its_line(tmp_path, monkeypatch, column, value, said):
@@ -217,12 +232,130 @@ def test_a_student_that_diverged_has_a_row_and_no_error(tmp_path, monkeypatch):
     update_table(tmp_path, pool)
     path = table_path(tmp_path, pool)
     lines = path.read_text().splitlines()
-    subset, seed, _, _, _, unit, code = lines[1].split(",")
-    path.write_text("\n".join([lines[0], f"{subset},{seed},diverged,,,{unit},{code}", lines[2], ""]))
+    subset, seed, _, _, _, *rest = lines[1].split(",")
+    path.write_text("\n".join([lines[0], ",".join([subset, seed, "diverged", "", "", *rest]), lines[2], ""]))
     rows = read_table(tmp_path, pool)
     assert [row.status for row in rows] == ["diverged", "ok"]
     assert errors(pool, rows) == {subset: (rows[1].top1_error,)}
     assert (subset, 0) not in missing(pool, rows)
+
+
+def corrupted_result(top: float = 10.0) -> OodResult:
+    """`top` percent at severity 1, ten points more at each further one."""
+    errors = dict.fromkeys(CORRUPTION_NAMES, tuple(top + 10 * place for place in range(5)))
+    return OodResult(corruptions=1, image_side=32, images=20, images_sha256="0" * 64, errors=errors)
+
+
+def put_ood(unit, top: float = 10.0) -> None:
+    record = read_record(unit.record)
+    write_ood_record(unit.record, record, record, corrupted_result(top), 1.0)
+
+
+def test_errors_on_corrupted_images_are_measured_filled_in_and_then_kept(tmp_path, monkeypatch):
+    pool = small_pool(tmp_path, frozen=True)
+    replace_training(monkeypatch)
+    units = trained(tmp_path, pool, count=4)
+    plain = update_table(tmp_path, pool)
+    assert errors(pool, plain)
+    assert ood_errors(pool, plain) == {}
+    put_ood(units[1], top=0.0)
+    put_ood(units[2])
+    filled = update_table(tmp_path, pool)
+    assert [replace(row, ood=()) for row in filled] == plain
+    assert [row.ood for row in filled] == [(), (20.0, 0.0, 10.0, 20.0, 30.0, 40.0), (30.0, 10.0, 20.0, 30.0, 40.0, 50.0), ()]
+    assert read_table(tmp_path, pool) == filled
+    assert ood_errors(pool, filled) == {filled[1].subset: (20.0,), filled[2].subset: (30.0,)}
+    assert ood_errors(pool, filled, 5) == {filled[1].subset: (40.0,), filled[2].subset: (50.0,)}
+    ood_path(units[1].record).unlink()
+    put_ood(units[1], top=1.0)
+    ood_path(units[2].record).unlink()
+    assert update_table(tmp_path, pool) == filled
+    assert json.loads(hlbench(tmp_path, monkeypatch, "table", "--json").stdout)["rows_with_ood"] == 2
+
+
+def test_the_pool_is_trained_with_ood_by_one_command_that_resumes(tmp_path, monkeypatch):
+    pool = small_pool(tmp_path, frozen=True)
+    replace_training(monkeypatch)
+    measured = []
+
+    def train(expected, *arguments):
+        measured.append(arguments[4])
+        return evaluate_set.train_and_evaluate(*arguments), evaluate_corrupted.OodOutcome(corrupted_result(), 1.0)
+
+    monkeypatch.setattr(evaluate_corrupted, "train_and_evaluate_corrupted", train)
+    options = ["train", "--ipc", "1", "--workers", "1", "--device", "cpu"]
+    for arguments, done in (([], 0), (["--ood", "--seeds", "0"], 3), (["--ood"], 6), (["--ood"], 6)):
+        ran = hlbench(tmp_path, monkeypatch, *options, *arguments)
+        assert (ran.exit_code, len(measured)) == (0, done)
+    assert [row.ood[0] for row in update_table(tmp_path, pool)] == [30.0] * 6
+
+
+def test_a_table_without_the_columns_of_corrupted_images_is_read_and_written_with_them(tmp_path, monkeypatch):
+    pool = small_pool(tmp_path, frozen=True)
+    replace_training(monkeypatch)
+    trained(tmp_path, pool, count=2)
+    rows = update_table(tmp_path, pool)
+    path = table_path(tmp_path, pool)
+    text = path.read_text()
+    path.write_text("".join(",".join(line.split(",")[:7]) + "\n" for line in text.splitlines()))
+    assert path.read_text().startswith("subset,seed,status,top1_error,test_loss,unit,code\n")
+    assert read_table(tmp_path, pool) == rows
+    update_table(tmp_path, pool)
+    assert path.read_text() == text
+    path.write_text("".join(",".join(line.split(",")[:8]) + "\n" for line in text.splitlines()))
+    with pytest.raises(CheckFailed, match="or only the first 7"):
+        read_table(tmp_path, pool)
+
+
+def test_errors_on_corrupted_images_of_another_student_are_refused(tmp_path, monkeypatch):
+    pool = small_pool(tmp_path, frozen=True)
+    replace_training(monkeypatch)
+    one, other = trained(tmp_path, pool, count=2)
+    update_table(tmp_path, pool)
+    before = table_path(tmp_path, pool).read_bytes()
+    put_ood(other)
+    stranger = ood_path(other.record).read_bytes()
+    ood_path(other.record).unlink()
+    ood_path(one.record).write_bytes(stranger)  # another unit's
+    with pytest.raises(RecordError):
+        update_table(tmp_path, pool)
+    ood_path(one.record).unlink()
+    raw = json.loads(one.record.read_text())  # the same unit, trained where it comes out otherwise
+    raw["result"]["top1"] -= 1
+    raw["sha256"] = canonical.digest({key: raw[key] for key in raw if key != "sha256"})
+    one.record.write_text(json.dumps(raw))
+    put_ood(one)
+    with pytest.raises(CheckFailed, match="that student is not the table's"):
+        update_table(tmp_path, pool)
+    assert table_path(tmp_path, pool).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("status", "cells", "said"),
+    [
+        ("ok", "30,,,,,", "all six cells"),
+        ("ok", ",,,,,50", "all six cells"),
+        ("diverged", "30,10,20,30,40,50", "all six cells"),
+        ("ok", "30,10,20,30,40,x", "could not convert"),
+        ("ok", "30,10,20,30,40,nan", "a mean of 30.0 %"),
+        ("ok", "31,10,20,30,40,50", "a mean of 31.0 %"),
+        ("ok", "30,-10,20,30,50,60", "a mean of 30.0 %"),
+        ("ok", "30,10,20,30,40,50,60", "14 cells"),
+    ],
+)
+def test_impossible_errors_on_corrupted_images_are_refused_with_their_line(tmp_path, monkeypatch, status, cells, said):
+    pool = small_pool(tmp_path, frozen=True)
+    replace_training(monkeypatch)
+    trained(tmp_path, pool, count=1)
+    (row,) = update_table(tmp_path, pool)
+    path = table_path(tmp_path, pool)
+    numbers = f"{row.top1_error},{row.test_loss}" if status == "ok" else ","
+    header = path.read_text().splitlines()[0]
+    path.write_text(f"{header}\n{row.subset},{row.seed},{status},{numbers},{row.unit},{row.code},{cells}\n")
+    with pytest.raises(CheckFailed) as refusal:
+        read_table(tmp_path, pool)
+    assert said in str(refusal.value)
+    assert f"{path}:2" in str(refusal.value)
 
 
 def test_every_committed_table_is_its_pools():

@@ -16,6 +16,7 @@ from small_checkout import submit
 from harness import cli, dcs_scores
 from harness.datasets import load_split
 from harness.dcs.custom import find_function, read_custom_losses
+from harness.dcs.lookup import table_path
 from harness.dcs.loss_table import LossRow, losses_path, read_losses, write_losses
 from harness.dcs.losses import SETS_BETWEEN_WRITES, update_losses
 from harness.dcs.objective import Objective, Scene
@@ -40,7 +41,7 @@ def root(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pool(root):
-    return dcs_scores.looked_up_pool(root, "digits", None)
+    return dcs_scores.frozen_pool(root, "digits", None)
 
 
 @pytest.fixture
@@ -238,6 +239,67 @@ def test_the_spread_names_the_ends_of_every_size(root, pool):
         assert means[spread.lowest_subset] == spread.lowest
 
 
+def worse_when_clean_is_better(subset) -> tuple[float, ...]:
+    """On corrupted images, where the order of subsets is the other way round."""
+    return tuple(90 - error for error in by_size_and_quality(subset))
+
+
+@pytest.mark.parametrize(("options", "value"), [([], 1.0), (["--ood"], -1.0)])
+def test_where_corrupted_images_reverse_the_order_a_loss_scores_1_and_minus_1(root, pool, hlbench, tmp_path, options, value):
+    write_table(root, pool, by_size_and_quality, worse_when_clean_is_better)
+    path = str(loss_file(tmp_path / "own.csv", pool))
+    code, out, err = hlbench("dcs", "--dataset", "digits", "--losses", path, "--json", *options)
+    assert code == 0, err
+    told = json.loads(out)
+    (entry,) = told["objectives"]
+    assert entry["score"]["primary"] == pytest.approx(value)
+    assert entry["score"]["m"] == len(pool.subsets) - len(pool_scores(root, pool).excluded)
+    assert told["errors_on"] == ("corrupted test images" if options else "test images")
+    assert entry.get("by_severity", []) == pytest.approx([value] * 5 if options else [])
+
+
+def test_clean_errors_settle_which_subsets_count_on_corrupted_images(root, pool):
+    def hopeless_on_clean(subset):
+        return (99.0, 99.0) if subset.id == "ipc50-el2n-easy-d0" else by_size_and_quality(subset)
+
+    write_table(root, pool, hopeless_on_clean, by_size_and_quality)
+    scores = pool_scores(root, pool)
+    assert "ipc50-el2n-easy-d0" in scores.excluded
+    assert scores.corrupted.measured.keys() - scores.corrupted.counted.keys() == scores.excluded.keys()
+
+
+@pytest.mark.parametrize("subsets", [0, 1, 20])
+def test_too_few_measured_on_corrupted_images_is_said_and_is_no_error(root, pool, hlbench, tmp_path, subsets):
+    few = {subset.id for subset in pool.subsets[:subsets]}
+    write_table(root, pool, by_size_and_quality, lambda subset: by_size_and_quality(subset) if subset.id in few else ())
+    path = str(loss_file(tmp_path / "own.csv", pool))
+    code, out, err = hlbench("dcs", "--dataset", "digits", "--losses", path, "--ood")
+    assert code == 0, err
+    assert "too few" in out
+    assert f"{2 * subsets} of {2 * len(pool.subsets)} students measured" in out
+    (entry,) = json.loads(hlbench("dcs", "--dataset", "digits", "--losses", path, "--ood", "--json")[1])["objectives"]
+    assert (entry["score"]["primary"], entry["by_severity"]) == (None, [])
+
+
+def test_the_page_has_scores_on_corrupted_images_only_where_some_are_measured(root, pool, tmp_path):
+    dcs_scores.score_file(root, pool, loss_file(tmp_path / "own.csv", pool), partial=False, save="mine")
+
+    def page():
+        return build_boards(root, root / "leaderboards/results")["digits-dcs.md"]
+
+    without = page()
+    assert "orrupted test images" not in without.split("## Reported")[0]
+    write_table(root, pool, by_size_and_quality, worse_when_clean_is_better)
+    before, section = page().split("### On corrupted test images")
+    assert without.startswith(before.rstrip())
+    assert re.search(r"`mine` +\| \*\*-1\.00\*\* +\| \[-1\.00, ", section)
+    assert "1: -1.00, 2: -1.00, 3: -1.00, 4: -1.00, 5: -1.00" in section
+    assert f"{2 * len(pool.subsets)} of {2 * len(pool.subsets)} students measured" in section.replace("\n", " ")
+    first = pool.subsets[0].id
+    write_table(root, pool, by_size_and_quality, lambda subset: by_size_and_quality(subset) if subset.id == first else ())
+    assert re.search(r"`mine` +\| too few +\| - +\| - +\| 0 in 0 +\| - +\|", page().split("### On corrupted test images")[1])
+
+
 def test_losses_come_from_one_place(root, pool, hlbench, tmp_path):
     path = str(loss_file(tmp_path / "own.csv", pool))
     assert hlbench("dcs", "dm", "--dataset", "digits", "--losses", path)[0] == 2
@@ -259,3 +321,11 @@ def test_what_papers_print_is_read_word_for_word(root):
     printed = {(one.objective, one.errors): one.printed for one in read_reported_scores(ROOT / "leaderboards/reported/dcs")}
     assert printed["DM", "test images"] == "+0.41"
     assert printed["SRe2L", "corrupted images"] == "-0.12"
+
+
+def test_losses_are_computed_and_kept_before_any_student_is_looked_up(root, pool, hlbench):
+    table_path(root, pool).unlink()
+    code, _, err = hlbench("dcs", "rded_realism", "--dataset", "digits", "--most-ipc", "1")
+    assert code == 1
+    assert "no student of the pool has been looked up" in err
+    assert {line.subset for line in read_losses(losses_path(root, pool.stem))} == {s.id for s in pool.subsets if s.ipc == 1}

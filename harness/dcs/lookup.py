@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -18,6 +18,7 @@ from harness import canonical
 from harness.dcs.pool import RANDOM, Pool, Subset, check_protocol, index_path, workspace
 from harness.errors import CheckFailed, ProtocolError, UsageError
 from harness.freeze import read_lock
+from harness.ood_records import ood_path, ood_record_of
 from harness.plan import Unit, choose_protocols, existing_record
 from harness.records import Record, record_path, unit_id
 from harness.strict_yaml import parse_model
@@ -27,6 +28,11 @@ FOLDER = Path("leaderboards") / "dcs"
 STATUSES = ("ok", "diverged")
 UNIT_DIGITS = 12  # of a unit's id, as elsewhere where it is shown
 MOST_BYTES = 4 << 20
+SEVERITIES = range(1, 6)
+CLEAN_COLUMNS = ("subset", "seed", "status", "top1_error", "test_loss", "unit", "code")
+OOD_COLUMNS = ("ood_error", *(f"ood_severity{severity}" for severity in SEVERITIES))
+COLUMNS = (*CLEAN_COLUMNS, *OOD_COLUMNS)
+ROUNDING = 1e-3  # cells have four decimals, so the mean of five may be off by 1e-4
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Row:
     """One student. `top1_error` in percent and `test_loss` in nats at the last epoch, None when it diverged.
 
     `unit`: the first 12 hex digits of its unit's id. `code`: the commit that trained it, with `+` when files were changed since.
+    `ood`: top-1 errors of the same student in percent on the test split under the 15 corruptions, (mean over all 75, mean at
+    severity 1, ..., 5), methods E.4; () when not measured.
     """
 
     subset: str
@@ -43,6 +51,7 @@ class Row:
     test_loss: float | None
     unit: str
     code: str
+    ood: tuple[float, ...] = ()
 
 
 def table_path(root: Path, pool: Pool) -> Path:
@@ -96,25 +105,30 @@ def pool_units(
 
 
 def update_table(root: Path, pool: Pool) -> list[Row]:
-    """Add what has been measured to the committed table; rows that stand there stay. Returns all rows in the pool's order.
+    """Add what has been measured to the committed table; filled cells stay. Returns all rows in the pool's order.
 
-    Raises CheckFailed for a row of the table that is not the pool's, RecordError for a record that is not its unit's.
+    Raises CheckFailed for a row of the table that is not the pool's, or one that another student's errors on corrupted images
+    would fill; RecordError for a record that is not its unit's.
     """
     units, kept = pool_units(root, pool), {(row.subset, row.seed): row for row in read_table(root, pool)}
     for subset, unit in units:
-        if (subset.id, unit.seed) not in kept and (record := existing_record(unit)) is not None:
-            kept[subset.id, unit.seed] = _row(subset, unit, record)
+        row = kept.get((subset.id, unit.seed))
+        if (row is None or _can_be_filled(row, unit)) and (record := existing_record(unit)) is not None:
+            measured = _row(subset, unit, record)
+            if row is not None:
+                _require_same_student(table_path(root, pool), row, measured)
+            kept[subset.id, unit.seed] = measured if row is None else replace(row, ood=measured.ood)
     rows = [kept[key] for subset, unit in units if (key := (subset.id, unit.seed)) in kept]
     path = table_path(root, pool)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(_text(rows), encoding="utf-8")
+    temporary.write_text(table_text(rows), encoding="utf-8")
     temporary.replace(path)
     return rows
 
 
 def read_table(root: Path, pool: Pool) -> list[Row]:
-    """The committed table, checked against pool and protocol; [] when there is none yet.
+    """The committed table, checked against pool and protocol; [] when there is none yet. It may lack the columns of `ood`.
 
     Raises CheckFailed naming the line: not a row, another pool's unit, twice there, or an impossible number.
     """
@@ -124,13 +138,12 @@ def read_table(root: Path, pool: Pool) -> list[Row]:
     expected = {(subset.id, unit.seed): unit.id[:UNIT_DIGITS] for subset, unit in pool_units(root, pool)}
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.reader(io.StringIO(file.read(MOST_BYTES))))
-    header = [field.name for field in fields(Row)]
-    if not lines or lines[0] != header:
-        raise _refused(path, 1, f"the columns are {', '.join(header)}")
+    if not lines or tuple(lines[0]) not in (CLEAN_COLUMNS, COLUMNS):
+        raise _refused(path, 1, f"the columns are {', '.join(COLUMNS)}, or only the first {len(CLEAN_COLUMNS)} of them")
     rows: dict[tuple[str, int], Row] = {}
     for number, cells in enumerate(lines[1:], start=2):
         try:
-            row = _parsed(cells)
+            row = _parsed(cells, len(lines[0]))
         except ValueError as reason:
             raise _refused(path, number, str(reason)) from None
         key = (row.subset, row.seed)
@@ -153,13 +166,16 @@ def missing(pool: Pool, rows: Sequence[Row]) -> list[tuple[str, int]]:
 
 def errors(pool: Pool, rows: Sequence[Row]) -> dict[str, tuple[float, ...]]:
     """Subset id -> its top-1 errors in percent, one a seed in ascending order. Students that diverged have none."""
-    found = defaultdict(dict)
-    for row in rows:
-        if row.top1_error is not None:
-            found[row.subset][row.seed] = row.top1_error
-    return {
-        subset.id: tuple(error for _, error in sorted(found[subset.id].items())) for subset in pool.subsets if subset.id in found
-    }
+    return _by_subset(pool, ((row.subset, row.seed, row.top1_error) for row in rows if row.top1_error is not None))
+
+
+def ood_errors(pool: Pool, rows: Sequence[Row], severity: int | None = None) -> dict[str, tuple[float, ...]]:
+    """As `errors`, on corrupted test images: at one severity, 1 to 5, or the mean over all five. Subsets not measured lack.
+
+    Which subsets count is for their errors on clean images to say (`excluded`), so that both scores are of one pool.
+    """
+    place = 0 if severity is None else 1 + SEVERITIES.index(severity)
+    return _by_subset(pool, ((row.subset, row.seed, row.ood[place]) for row in rows if row.ood))
 
 
 def excluded(pool: Pool, measured: Mapping[str, Sequence[float]]) -> dict[str, str]:
@@ -206,28 +222,69 @@ def _row(subset: Subset, unit: Unit, record: Record) -> Row:
     result, commit = record.result, record.environment.get("git_commit")
     code = f"{commit[:12]}{'+' if record.environment.get('git_dirty') else ''}" if commit else ""
     error, loss = (None, None) if result is None else (round(100 - result.top1, 4), round(result.test_loss, 5))
-    return Row(subset.id, unit.seed, record.status, error, loss, unit.id[:UNIT_DIGITS], code)
+    corrupted = ood_record_of(unit.record, record)
+    ood = () if corrupted is None else (corrupted.result.mean, *corrupted.result.by_severity)
+    ood = tuple(round(value, 4) for value in ood)
+    return Row(subset.id, unit.seed, record.status, error, loss, unit.id[:UNIT_DIGITS], code, ood)
 
 
-def _text(rows: Sequence[Row]) -> str:
+def _can_be_filled(row: Row, unit: Unit) -> bool:
+    return not row.ood and ood_path(unit.record).exists()
+
+
+def _require_same_student(path: Path, row: Row, measured: Row) -> None:
+    """A row is one student's. Trained on another machine it may differ, and its errors would then stand beside another's."""
+    told, found = ((one.status, one.top1_error, one.test_loss) for one in (row, measured))
+    if told != found:
+        raise CheckFailed(
+            f"{row.subset} with seed {row.seed} was measured on corrupted images, but that student is not the table's",
+            where=str(path),
+            why=f"status, error and loss are {told} in the table and {found} in its record here",
+            fix="measure it where the row was made, or delete the line: hlbench pool table then adds this student",
+        )
+
+
+def _by_subset(pool: Pool, measured: Iterable[tuple[str, int, float]]) -> dict[str, tuple[float, ...]]:
+    """Of (subset, seed, error): subset id -> errors by ascending seed, in the pool's order."""
+    found = defaultdict(dict)
+    for name, seed, error in measured:
+        found[name][seed] = error
+    return {one.id: tuple(error for _, error in sorted(found[one.id].items())) for one in pool.subsets if one.id in found}
+
+
+def table_text(rows: Sequence[Row]) -> str:
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Row))
-    writer.writerows(["" if value is None else value for value in asdict(row).values()] for row in rows)
+    writer.writerow(COLUMNS)
+    for row in rows:
+        clean = (getattr(row, name) for name in CLEAN_COLUMNS)
+        writer.writerow(["" if value is None else value for value in (*clean, *(row.ood or [None] * len(OOD_COLUMNS)))])
     return written.getvalue()
 
 
-def _parsed(cells: list[str]) -> Row:
-    """Raises ValueError saying what is wrong."""
-    if len(cells) != len(fields(Row)):
-        raise ValueError(f"{len(cells)} cells instead of {len(fields(Row))}")
-    subset, seed, status, error, loss, unit, code = cells
+def _parsed(cells: list[str], width: int) -> Row:
+    """`width`: number of columns. Raises ValueError saying what is wrong."""
+    if len(cells) != width:
+        raise ValueError(f"{len(cells)} cells instead of {width}")
+    subset, seed, status, error, loss, unit, code = cells[: len(CLEAN_COLUMNS)]
     if status not in STATUSES or (status == "ok") != bool(error and loss):
         raise ValueError(f"status {status!r} with error {error!r} and loss {loss!r}; a student is ok and has both, or diverged")
-    row = Row(subset, int(seed), status, float(error) if error else None, float(loss) if loss else None, unit, code)
+    ood = _parsed_ood(cells[len(CLEAN_COLUMNS) :], status)
+    row = Row(subset, int(seed), status, float(error) if error else None, float(loss) if loss else None, unit, code, ood)
     if row.top1_error is not None and not (0 <= row.top1_error <= 100 and 0 <= row.test_loss < float("inf")):
         raise ValueError(f"an error of {error} % with a loss of {loss}")
     return row
+
+
+def _parsed_ood(cells: list[str], status: str) -> tuple[float, ...]:
+    if not any(cells):
+        return ()
+    if status != "ok" or not all(cells):
+        raise ValueError("errors on corrupted images are given in all six cells, of a student that is ok, or in none")
+    mean, *by_severity = values = tuple(map(float, cells))
+    if not all(0 <= value <= 100 for value in values) or abs(mean - fmean(by_severity)) > ROUNDING:
+        raise ValueError(f"errors on corrupted images: a mean of {mean} % over {', '.join(map(str, by_severity))} %")
+    return values
 
 
 def _refused(path: Path, line: int, why: str) -> CheckFailed:

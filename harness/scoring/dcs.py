@@ -29,6 +29,7 @@ class ObjectiveScore:
         points, score: of the subsets that count.
         of_all: the primary value of every measured subset, those that the pool's rule excludes among them.
         without_loss: counted subsets that its table lacks.
+        by_severity: on corrupted images the primary value at severity 1, ..., 5; () on clean ones, and where there is no score.
     """
 
     objective: str
@@ -37,14 +38,37 @@ class ObjectiveScore:
     score: Score
     of_all: float | None
     without_loss: tuple[str, ...]
+    by_severity: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Subset id -> top-1 errors in percent, one a seed: of every measured subset, and of those that count."""
+    """Subset id -> top-1 errors in percent, one a seed: of every measured subset, and of those that count.
+
+    `by_severity`: on corrupted images, of those that count, at severity 1, ..., 5.
+    """
 
     measured: Mapping[str, tuple[float, ...]]
     counted: Mapping[str, tuple[float, ...]]
+    by_severity: tuple[Mapping[str, tuple[float, ...]], ...] = ()
+
+    @property
+    def students(self) -> int:
+        return sum(map(len, self.measured.values()))
+
+
+@dataclass(frozen=True)
+class LookedUp:
+    """What a look-up table says: errors on clean and on corrupted test images, and subset id -> why it does not count.
+
+    The errors on clean images settle which subsets count, for both. `students`: rows of the table; `planned`: of a complete one.
+    """
+
+    students: int
+    planned: int
+    clean: Errors
+    corrupted: Errors
+    excluded: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -69,6 +93,8 @@ class PoolScores:
         students, planned: rows of the look-up table, and how many a complete one has.
         errors: of its subsets.
         excluded: subset id -> why it does not count.
+        objectives: scored against the errors on clean test images.
+        corrupted, on_corrupted: errors and scores on corrupted test images; no scores where nothing was measured on them.
     """
 
     pool: Pool
@@ -78,6 +104,8 @@ class PoolScores:
     errors: Errors
     excluded: Mapping[str, str]
     objectives: tuple[ObjectiveScore, ...]
+    corrupted: Errors
+    on_corrupted: tuple[ObjectiveScore, ...]
 
     def of_method(self, method: str) -> ObjectiveScore | None:
         """The score of the objective that a method's images descend on, or of one that bears the method's name."""
@@ -113,24 +141,46 @@ def read_pool_scores(root: Path) -> tuple[PoolScores, ...]:
 
 
 def pool_scores(root: Path, pool: Pool) -> PoolScores:
-    rows = lookup.read_table(root, pool)
-    measured = lookup.errors(pool, rows)
-    excluded = lookup.excluded(pool, measured)
-    counted = {name: errors for name, errors in measured.items() if name not in excluded}
-    tables = Errors(measured, counted)
-    by_objective: dict[str, list[LossRow]] = defaultdict(list)
-    for row in read_losses(losses_path(root, pool.stem)):
-        by_objective[row.objective].append(row)
-    objectives = [_scored(pool, tables, name, lines) for name, lines in sorted(by_objective.items())] if rows else []
+    found = look_up(root, pool)
     return PoolScores(
         pool=pool,
         student=find_protocol(root, pool.recipe.protocol).student_name,
+        students=found.students,
+        planned=found.planned,
+        errors=found.clean,
+        excluded=found.excluded,
+        objectives=score_objectives(root, pool, found.clean) if found.students else (),
+        corrupted=found.corrupted,
+        on_corrupted=score_objectives(root, pool, found.corrupted) if found.corrupted.students else (),
+    )
+
+
+def look_up(root: Path, pool: Pool) -> LookedUp:
+    """Raises as `lookup.read_table`."""
+    rows = lookup.read_table(root, pool)
+    measured = lookup.errors(pool, rows)
+    excluded = lookup.excluded(pool, measured)
+
+    def counted(errors: Mapping[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+        return {name: values for name, values in errors.items() if name not in excluded}
+
+    corrupted = lookup.ood_errors(pool, rows)
+    by_severity = tuple(counted(lookup.ood_errors(pool, rows, severity)) for severity in lookup.SEVERITIES)
+    return LookedUp(
         students=len(rows),
         planned=len(pool.subsets) * len(pool.recipe.seeds),
-        errors=tables,
+        clean=Errors(measured, counted(measured)),
+        corrupted=Errors(corrupted, counted(corrupted), by_severity),
         excluded=excluded,
-        objectives=tuple(objectives),
     )
+
+
+def score_objectives(root: Path, pool: Pool, errors: Errors) -> tuple[ObjectiveScore, ...]:
+    """Every objective of the pool's table of losses, by name. Raises as `read_losses`."""
+    by_objective: dict[str, list[LossRow]] = defaultdict(list)
+    for row in read_losses(losses_path(root, pool.stem)):
+        by_objective[row.objective].append(row)
+    return tuple(_scored(pool, errors, name, lines) for name, lines in sorted(by_objective.items()))
 
 
 def points_of(pool: Pool, errors: Mapping[str, Sequence[float]], losses: Mapping[str, float]) -> tuple[Point, ...]:
@@ -165,7 +215,7 @@ def read_reported_scores(folder: Path) -> tuple[ReportedScore, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def cached_score(points: tuple[Point, ...]) -> Score:
     """`score`, once for the same points: pages are built and checked in one process."""
     return score(points)
@@ -181,5 +231,7 @@ def score_losses(pool: Pool, errors: Errors, losses: Mapping[str, float], object
     """The score of {subset id: loss}."""
     points = points_of(pool, errors.counted, losses)
     of_all = primary_of(points_of(pool, errors.measured, losses))
-    without = tuple(name for name in errors.counted if name not in losses)
-    return ObjectiveScore(objective, identity, points, cached_score(points), of_all, without)
+    without, found = tuple(name for name in errors.counted if name not in losses), cached_score(points)
+    severities = () if found.primary is None else errors.by_severity
+    by_severity = tuple(primary_of(points_of(pool, one, losses)) for one in severities)
+    return ObjectiveScore(objective, identity, points, found, of_all, without, by_severity)

@@ -33,6 +33,11 @@ misleads.** Nothing is distilled here: each loss is evaluated on the same subset
 - Error is that of the last epoch under hard labels, on the whole test split. A loss that is the same for every subset has no DCS.
 """
 
+CORRUPTED = """\
+The same losses against the same students' error on corrupted test images (15 corruptions at 5 severities, mean of all 75): {done}
+of {planned} students measured. The error on clean images settles which subsets count. The last column is the DCS at each severity
+alone."""
+
 BOARD_MEANING = (
     "DCS: how well the loss that a method's images descend on tracks the test error of students, over the pool of fixed subsets "
     "in [{name}]({target}): +1 perfectly, 0 not at all. It speaks for the loss, not for the set. `no loss`: a selector or a "
@@ -100,6 +105,7 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure])
         _spread_table(scores),
         *_excluded(scores),
         *images,
+        *_on_corrupted_images(scores),
     ]
 
 
@@ -185,6 +191,23 @@ def _excluded(scores: PoolScores) -> list[str]:
         f"more than {100 * rule.relative:g}% of it where that is more):"
     )
     return [head, "\n".join(lines)]
+
+
+def _on_corrupted_images(scores: PoolScores) -> list[str]:
+    """Nothing before the first student is measured on them."""
+    if not scores.corrupted.students:
+        return []
+    headers = ["Objective", "DCS", "95%", "p", "m", "By severity"]
+    rows = [[f"`{one.objective}`", *_cells(one)[:4], severity_cell(one)] for one in scores.on_corrupted]
+    notes = [f"- `{one.objective}`: {escape(flag)}." for one in scores.on_corrupted for flag in one.score.flags]
+    text = CORRUPTED.format(done=scores.corrupted.students, planned=scores.planned)
+    return ["### On corrupted test images", text, table(headers, rows), *(["\n".join(notes)] if notes else [])]
+
+
+def severity_cell(one: ObjectiveScore) -> str:
+    """`1: +0.41, 2: +0.40, ...`; `-` where there is no score."""
+    values = enumerate(one.by_severity, start=1)
+    return listed([f"{severity}: {NOTHING if value is None else _signed(value)}" for severity, value in values]) or NOTHING
 
 
 def _reported_section(reported: Sequence[ReportedScore]) -> list[str]:
