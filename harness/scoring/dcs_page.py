@@ -22,8 +22,8 @@ misleads.** Nothing is distilled here: each loss is evaluated on the same subset
 
 - *DCS*: subsets are compared with others of the same IPC only (ranks within each IPC, pooled), because error and loss both change
   with size. The interval (95%) resamples subsets together with their twins, and students' luck with them; *p* is of a
-  permutation test within IPC. *m* counts the subsets, in as many sizes as the second number says; below 30 subsets or 3 sizes
-  there is no score.
+  permutation test within IPC; it asks for more than that twins differ from their subsets, so it can be large where the interval
+  excludes 0. *m* counts the subsets, in as many sizes as the second number says; below 30 subsets or 3 sizes there is no score.
 - *Given size* is the partial Spearman correlation given IPC, which may be what the paper prints; *raw* is Spearman's over all
   subsets, size and all.
 - *Nothing excluded*: the DCS with the subsets that the pool's rule leaves out.
