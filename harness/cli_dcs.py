@@ -41,10 +41,18 @@ def dcs(
     if listed:
         reports.print_rows(dcs_scores.objective_rows(), as_json)
         return
-    if (losses is not None and function is not None) or ((losses or function) and objectives):
+    if dataset is None:
+        raise UsageError("a score needs a pool", where="--dataset", fix="name a dataset that has one")
+    if sum((losses is not None, function is not None, bool(objectives))) > 1:
         raise UsageError("losses come from one place", fix="name objectives, or --losses, or --objective")
-    if save is not None and losses is None and function is None:
-        raise UsageError("there is nothing of your own to keep", where="--save", fix="use it with --losses or --objective")
+    own = losses is not None or function is not None
+    for option, given, used in (
+        ("--save", save is not None, own),
+        ("--partial", partial, losses is not None),
+        ("--most-ipc", most is not None, function is not None or bool(objectives)),
+    ):
+        if given and not used:
+            raise UsageError(f"{option} has nothing to act on", where=option, fix="see hlbench dcs --help")
     pool = dcs_scores.frozen_pool(root, dataset, student)
     with progress.count("steps of this objective") as report:
         if losses is not None:

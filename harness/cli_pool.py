@@ -21,9 +21,10 @@ OfStudent = Annotated[
 def pool_make(dataset: DatasetName, student: OfStudent = None, data: Data = None) -> None:
     """Select the subsets of a pool's recipe and write their hashes below it."""
     from harness.dcs.make_pool import make_pool
-    from harness.dcs.pool import pool_id
+    from harness.dcs.pool import read_pool
 
-    pool = make_pool(project_root(), pool_id(dataset, student), data, lambda line: print(line, file=sys.stderr))
+    root = project_root()
+    pool = make_pool(root, read_pool(root, dataset, student).id, data, lambda line: print(line, file=sys.stderr))
     print(f"{pool.id}: {_counts(pool)}. To freeze it: hlbench protocols freeze {pool.id}")
 
 

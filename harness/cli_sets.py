@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +25,9 @@ from harness.errors import UsageError
 from harness.paths import project_root
 
 sets_app = typer.Typer(**APP_SETTINGS)
+
+FROM_SCORES, EL2N_BEST = "from-scores", "el2n-best"
+SHEET_CLASSES, SHEET_IMAGES = 10, 10
 
 Dynamics = Annotated[str | None, typer.Option("--dynamics", help="A recording, as `hlbench dynamics list` names it.")]
 Param = Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE, a parameter of the method; may be repeated.")]
@@ -62,13 +65,7 @@ def select(
 
     el2n-best trains students to find its window, unless --param beta= names one; run it again to resume.
     """
-    from harness import reference, reports
-    from harness.regenerate import verify_submission
-    from harness.submissions import FULL_DATASET, read_submission
-    from harness.window_account import METHOD as EL2N_BEST
-    from harness.window_account import check_account
-
-    root, given = project_root(), named_values(param)
+    given = named_values(param)
     searches = method == EL2N_BEST and "beta" not in given
     if not searches and (protocol or search_seeds):
         raise UsageError(
@@ -76,29 +73,21 @@ def select(
             fix="leave them out; a beta that is named is not searched",
         )  # fmt: skip
     if listed:
-        reports.print_rows(selector_rows(), as_json=False)
+        _list_selectors()
     elif verify is not None:
-        said = verify_submission(root, verify, data, scores)
-        print(said + check_account(root, read_submission(verify)))
+        _verify(verify, data, scores)
     elif method is None or dataset is None or ipc is None:
         raise UsageError(
             "a coreset needs METHOD, --dataset and --ipc", fix="see `hlbench select --help`; --list names the methods"
         )
-    elif method == FULL_DATASET:
-        print(reference.make_full(root, dataset, ipc, data).relative_path)
-    elif method == reference.FROM_SCORES:
-        if scores is None or order is None or slug is None:
-            raise UsageError("from-scores needs a FILE, --order and --slug", fix="see `hlbench select --help`")
-        print(reference.make_from_scores(root, scores, dataset, ipc, order, window, slug, data).relative_path)
+    elif method == FROM_SCORES:
+        _select_from_scores(scores, dataset, ipc, order, window, slug, data)
     elif searches:
-        from harness.search_window import Students, make_best
-
-        seeds = numbers_or_all(search_seeds, "--search-seeds")
-        students = Students(protocol, student, seeds, device_of(device))
-        made = make_best(root, dataset, ipc, draws, data, slug, dynamics, given, students, say=_say)
-        print(made.relative_path)
+        students = {"protocol": protocol, "student": student, "device": device_of(device)}
+        students["seeds"] = numbers_or_all(search_seeds, "--search-seeds")
+        _search(students, dataset=dataset, ipc=ipc, draws=draws, data=data, slug=slug, dynamics=dynamics, parameters=given)
     else:
-        print(reference.make_coreset(root, method, dataset, ipc, draws, data, slug, dynamics, given).relative_path)
+        _select(method, dataset=dataset, ipc=ipc, draws=draws, data=data, slug=slug, dynamics=dynamics, parameters=given)
 
 
 @sets_app.command(epilog="Example: hlbench distill rded --dataset digits --ipc 10 --draws 3")
@@ -131,8 +120,8 @@ def show(
         Path | None, typer.Option("--out", help="The PNG to write. Default: beside the file, where boards link.")
     ] = None,
     draw: Annotated[int, typer.Option("--draw", help="With --out: which of its draws.")] = 0,
-    classes: Annotated[int, typer.Option("--classes", help="With --out, rows: classes, spread over all.")] = 10,
-    images: Annotated[int, typer.Option("--images", help="With --out, columns: images of a class.")] = 10,
+    classes: Annotated[int, typer.Option("--classes", help="With --out, rows: classes, spread over all.")] = SHEET_CLASSES,
+    images: Annotated[int, typer.Option("--images", help="With --out, columns: images of a class.")] = SHEET_IMAGES,
     data: Data = None,
 ) -> None:
     """Write contact sheets of sets: a row of images for each of some classes."""
@@ -142,6 +131,8 @@ def show(
     from harness.work import Machine
 
     machine, files = Machine(project_root(), data), submission_files(submissions)
+    if out is None and (draw, classes, images) != (0, SHEET_CLASSES, SHEET_IMAGES):
+        raise UsageError("--draw, --classes and --images are for a sheet of your own", fix="name its file with --out")
     if out is None:
         for file in files:
             print(show_on_boards(read_submission(file), machine).relative_to(machine.root))
@@ -163,8 +154,50 @@ def named_values(texts: list[str] | None) -> dict[str, str]:
     return found
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _select(method: str, **asked: Any) -> None:
+    from harness import reference
+    from harness.submissions import FULL_DATASET
+
+    if method == FULL_DATASET:
+        made = reference.make_full(project_root(), asked["dataset"], asked["ipc"], asked["data"])
+    else:
+        made = reference.make_coreset(project_root(), method, **asked)
+    print(made.relative_path)
+
+
+def _select_from_scores(
+    scores: Path | None, dataset: str, ipc: int, order: str | None, window: float, slug: str | None, data: Path | None
+) -> None:
+    from harness import reference
+
+    if scores is None or order is None or slug is None:
+        raise UsageError("from-scores needs a FILE, --order and --slug", fix="see `hlbench select --help`")
+    print(reference.make_from_scores(project_root(), scores, dataset, ipc, order, window, slug, data).relative_path)
+
+
+def _search(students: dict[str, Any], **asked: Any) -> None:
+    """A line a student on stderr."""
+    from harness.search_window import Students, make_best
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    print(make_best(project_root(), **asked, students=Students(**students), say=say).relative_path)
+
+
+def _verify(submission: Path, data: Path | None, scores: Path | None) -> None:
+    from harness.regenerate import verify_submission
+    from harness.submissions import read_submission
+    from harness.window_account import check_account
+
+    root = project_root()
+    print(verify_submission(root, submission, data, scores) + check_account(root, read_submission(submission), data))
+
+
+def _list_selectors() -> None:
+    from harness import reports
+
+    reports.print_rows(selector_rows(), as_json=False)
 
 
 def selector_rows() -> list[dict[str, str]]:

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from harness.canonical import digest, file_sha256
+from harness.coresets import SELECTORS
 from harness.dcs import lookup
 from harness.dcs.custom import find_function, losses_of_function, read_custom_losses
-from harness.dcs.loss_table import SHORT, LossRow, losses_path, read_losses, write_losses
-from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVES, find_objective
+from harness.dcs.loss_table import NAME, SHORT, LossRow, folded, losses_path, put_losses, read_losses
+from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective, objective_titles
 from harness.dcs.pool import Pool, pool_rows, read_pool
 from harness.errors import CheckFailed, UsageError
 from harness.scoring import cells
 from harness.scoring.dcs import Errors, ObjectiveScore, look_up, score_losses
 from harness.scoring.dcs import score_objectives as score_table
-from harness.scoring.dcs_page import dcs_cell, severity_cell
+from harness.scoring.dcs_page import dcs_cell, named, severity_cell
 
 ALL = "all"
 Report = Callable[[int, int], None]
@@ -32,12 +33,11 @@ def frozen_pool(root: Path, dataset: str, student: str | None) -> Pool:
 def require_students(root: Path, pool: Pool) -> None:
     """Raises CheckFailed when no student of the pool has been looked up: there is nothing to score against."""
     if not lookup.read_table(root, pool):
-        dataset = pool.recipe.dataset
         raise CheckFailed(
             "no student of the pool has been looked up",
             where=str(lookup.table_path(root, pool)),
             why="losses that were asked for are computed and kept",
-            fix=f"hlbench pool train --dataset {dataset}; hlbench pool table --dataset {dataset}",
+            fix=f"hlbench pool train {pool.options}; hlbench pool table {pool.options}",
         )
 
 
@@ -66,16 +66,18 @@ def score_objectives(
 def compute_losses(
     root: Path, pool: Pool, names: Sequence[str], data: Path | None, most: int | None, device: str, report: Report
 ) -> None:
+    """Data and networks are asked for only where the table lacks a loss."""
     from harness.datasets import load_split
-    from harness.dcs.losses import scene_of, update_losses
+    from harness.dcs.losses import identity_of, missing_losses, scene_of, update_losses
     from harness.training.engine import resolve_device
 
-    objectives = [find_objective(name) for name in names]
-    rows = _rows(root, pool, data, most)
-    train = load_split(pool.recipe.dataset, "train", data)
-    for objective in objectives:
-        scene = scene_of(root, pool, train, objective, resolve_device(device), report)
-        update_losses(objective, pool, rows, scene, losses_path(root, pool.stem))
+    path, subsets = losses_path(root, pool), _subsets(pool, most)
+    for objective in [find_objective(name) for name in names]:
+        identity = identity_of(root, pool, objective)
+        if missing_losses(objective, identity, pool, subsets, path):
+            train = load_split(pool.recipe.dataset, "train", data)
+            scene = scene_of(root, pool, train, objective, resolve_device(device), report)
+            update_losses(objective, identity, pool, pool_rows(root, pool, data, subsets), scene, path)
 
 
 def score_file(root: Path, pool: Pool, path: Path, partial: bool, save: str | None, ood: bool = False) -> list[ObjectiveScore]:
@@ -90,19 +92,19 @@ def score_function(
     """As `score_file`, of a function called on this machine. Its code is not hashed: its losses are."""
     from harness.datasets import load_split
 
-    loss, rows = find_function(spec), _rows(root, pool, data, most)
+    loss, rows = find_function(spec), pool_rows(root, pool, data, _subsets(pool, most))
     train = load_split(pool.recipe.dataset, "train", data)
     losses = losses_of_function(loss, spec, list(rows.values()), list(rows), train, report)
     return [_score_own(root, pool, losses, spec if save is None else save, digest(losses), save is not None, ood)]
 
 
-def _rows(root: Path, pool: Pool, data: Path | None, most: int | None) -> dict[str, Any]:
-    """{subset id: rows} of the subsets up to IPC `most`. Raises UsageError when there is none."""
-    kept = {subset.id for subset in pool.subsets if most is None or subset.ipc <= most}
+def _subsets(pool: Pool, most: int | None) -> list[str]:
+    """Ids of the subsets up to IPC `most`. Raises UsageError when there is none."""
+    kept = [subset.id for subset in pool.subsets if most is None or subset.ipc <= most]
     if not kept:
         smallest = pool.recipe.ipc[0]
         raise UsageError(f"no subset has IPC {most} or less", where="--most-ipc", fix=f"choose {smallest} or more")
-    return {name: rows for name, rows in pool_rows(root, pool, data).items() if name in kept}
+    return kept
 
 
 def _score_own(
@@ -120,34 +122,33 @@ def _errors(root: Path, pool: Pool, ood: bool) -> Errors:
 
 
 def _keep(root: Path, pool: Pool, losses: Mapping[str, float], name: str, sha256: str) -> None:
-    """Raises UsageError for a name that is one of the harness's own objectives, or unfit."""
-    if name in OBJECTIVES or name in {entry.name for entry in NOT_EXPRESSIBLE}:
-        raise UsageError(f"{name} is an objective of the harness", where="--save", fix="name your own otherwise")
-    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or len(name) > 40:
-        raise UsageError(f"{name!r} is no name", where="--save", fix="use up to 40 of a-z, 0-9, '-' and '_'")
+    """Raises UsageError for a name that the harness knows, that is too like another one, or that is unfit."""
+    path = losses_path(root, pool)
+    saved = {row.objective for row in read_losses(path)} - {name}
+    known = {*OBJECTIVES, *OBJECTIVE_OF_METHOD, *SELECTORS, *(entry.name for entry in NOT_EXPRESSIBLE), ALL, *saved}
+    if like := next((one for one in sorted(known) if folded(one) == folded(name)), None):
+        raise UsageError(
+            f"{name} would be taken for {like}", where="--save", why="its score is the harness's own, or somebody else's",
+            fix="name your losses otherwise",
+        )  # fmt: skip
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name", where="--save", fix="use up to 40 of a-z, A-Z, 0-9, '-' and '_'")
     hashes = {subset.id: subset.sha256[:SHORT] for subset in pool.subsets}
-    path = losses_path(root, pool.stem)
-    others = [row for row in read_losses(path) if row.objective != name]
     own = [LossRow(name, sha256[:SHORT], subset, hashes[subset], loss, None, 1) for subset, loss in losses.items()]
-    write_losses(path, [*others, *own])
+    put_losses(path, own, stays=lambda row: row.objective != name)
 
 
 def objective_rows() -> list[dict[str, str]]:
     """What `--list` prints."""
-    rows = []
-    for name in OBJECTIVES:
-        found = find_objective(name)
-        rows.append({"objective": name, "title": found.title, "needs": ", ".join(found.needs), "source": found.source})
-    for entry in NOT_EXPRESSIBLE:
-        rows.append({"objective": entry.name, "title": entry.title, "needs": "not expressible", "source": entry.reason})
-    return rows
+    rows = [{"objective": name, "title": title, "expressible": "yes"} for name, title in objective_titles().items()]
+    return rows + [{"objective": one.name, "title": one.title, "expressible": f"no: {one.reason}"} for one in NOT_EXPRESSIBLE]
 
 
 def score_rows(found: Sequence[ObjectiveScore], ood: bool = False) -> list[dict[str, str]]:
     """What is printed; with `ood` one cell more, the primary value at severities 1 to 5."""
     return [
         {
-            "objective": one.objective,
+            "objective": named(one),
             "DCS": dcs_cell(one),
             "p": "-" if one.score.p is None else f"{one.score.p:.4f}",
             "given size": "-" if one.score.partial is None else f"{one.score.partial:+.2f}",
@@ -180,6 +181,7 @@ def facts(pool: Pool, found: Sequence[ObjectiveScore], ood: bool = False) -> dic
     entries = [
         {
             "objective": one.objective,
+            "own_losses": one.is_own,
             "identity": one.identity,
             "score": one.score.to_json(),
             "nothing_excluded": one.of_all,

@@ -9,9 +9,7 @@ so that nobody edits a protocol and its lock entry together.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -23,6 +21,7 @@ from harness.errors import ProtocolError, UsageError
 from harness.paths import MARKER
 from harness.protocols import PLAIN_KEYS, Protocol, awaits_teacher, find_protocol, is_pool, protocol_ids
 from harness.strict_yaml import MAX_BYTES, StrictModel, parse_model
+from harness.whole_files import write_in_one_step
 
 COMMON_IPC = 10  # `summaries` shows the epochs at this IPC
 UNSOURCED = (*PLAIN_KEYS, "schema_version", "sha256", "provenance")  # fields of a Protocol that are not leaves of its recipe
@@ -158,7 +157,7 @@ def _check_pool_is_complete(root: Path, pool: Pool, lock: dict[str, LockEntry]) 
     if pool.awaits_recording:
         raise UsageError(
             f"pool {pool.id!r} is not complete", where=f"{pool.id}: subsets", why="it awaits its recording",
-            fix="hlbench pool make",
+            fix=pool.making,
         )  # fmt: skip
     check_protocol(root, pool)
     if pool.recipe.protocol not in lock:
@@ -190,16 +189,7 @@ def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _write_lock(path: Path, lock: dict[str, LockEntry]) -> None:
     """Replace the lock in one step, sorted by id, so that a reader sees the old one or the new one."""
     text = json.dumps({locked: lock[locked].model_dump() for locked in sorted(lock)}, indent=2) + "\n"
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_in_one_step(path, text.encode())
 
 
 def _vanished(root: Path, locked: str) -> ProtocolError:

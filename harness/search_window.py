@@ -7,8 +7,6 @@ What a student reached is written down at once in this user's cache, so a search
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from harness.protocols import Protocol, find_protocol
 from harness.reference import check_draws, make_coreset, open_recording, recording_name, submission_folder
 from harness.reports import readable_seconds
 from harness.submissions import Submission
+from harness.whole_files import write_in_one_step
 from harness.window_account import METHOD, Account, MeasuredWindow, Question, account_path
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def make_best(
     account = find_window(question, train, recording.el2n, seeds, top1, say)
     found = {"beta": f"{account.chosen:g}", "searched": account.sha256}
     made = make_coreset(root, METHOD, dataset, ipc, draws, data, slug, dynamics, {**(parameters or {}), **found})
-    _write_whole(account_path(root, made), account.contents)
+    write_in_one_step(account_path(root, made), account.contents)
     return made
 
 
@@ -211,7 +210,7 @@ class Memory:
         """`top1`, after the file was replaced in one step."""
         self.top1[f"{beta:g} {seed}"] = top1
         text = json.dumps({"question": self.asked, "top1 of beta and seed": self.top1}, indent=1, allow_nan=False)
-        _write_whole(self.path, text.encode() + b"\n")
+        write_in_one_step(self.path, text.encode() + b"\n")
         return top1
 
     def _read(self) -> dict[str, float]:
@@ -242,16 +241,3 @@ def _images(train: Split, rows: np.ndarray) -> np.ndarray | EncodedImages:
     if isinstance(train.images, EncodedImages):
         return EncodedImages(len(rows), lambda position: train.images.read(int(rows[position])))
     return np.asarray(train.images)[rows]
-
-
-def _write_whole(path: Path, contents: bytes) -> None:
-    """In one step, so that a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(contents)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

@@ -8,8 +8,6 @@ protocols name its weights by sha256, and another training is another teacher.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +20,7 @@ from harness.errors import EnvironmentProblem, ProtocolError, UsageError
 from harness.protocol_models import TEACHER_ID, Count, Dataset, Evaluation, HardLabels, Input, Numerics, Student
 from harness.protocols import Protocol, awaits_teacher, read_protocol
 from harness.strict_yaml import StrictModel, as_tuples, load_yaml, parse_model
+from harness.whole_files import write_in_one_step
 
 CARD, RECIPE, WEIGHTS = "teacher.yaml", "recipe.yaml", "weights.safetensors"
 MOST_BYTES = 5_000_000  # of weights that lie in the project
@@ -243,20 +242,6 @@ def write_card(folder: Path, card: TeacherCard) -> None:
     """`teacher.yaml` in `folder`."""
     text = yaml.safe_dump(card.model_dump(mode="json", by_alias=True, exclude_none=False), sort_keys=False, width=120)
     write_in_one_step(folder / CARD, text.encode())
-
-
-def write_in_one_step(path: Path, data: bytes) -> None:
-    """A process that reads sees all of it, or what was there before; so does one that comes after a crash. Raises OSError."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _restore(card: TeacherCard) -> str:

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from harness import canonical
-from harness.coresets.el2n_best import STEP
+from harness.coresets.el2n_best import STEP, hold_out, window_grid
+from harness.datasets import load_split
 from harness.errors import CheckFailed
 from harness.records import Percent
 from harness.strict_yaml import StrictModel, as_tuples, parse_model
@@ -22,6 +23,7 @@ from harness.submissions import Sha256, Submission
 
 METHOD = "el2n-best"
 ACCOUNT = "window-search.json"
+MOST_BYTES = 1 << 20
 RULE = "highest mean of top1; the smallest beta where several are highest"
 
 
@@ -85,10 +87,11 @@ def account_path(root: Path, submission: Submission) -> Path:
     return root / Path(submission.relative_path).with_suffix("") / ACCOUNT
 
 
-def check_account(root: Path, submission: Submission) -> str:
+def check_account(root: Path, submission: Submission, data: Path | None = None) -> str:
     """Hold an EL2N-Best submission to the account it names; a clause for the report, "" when it names none.
 
-    Raises CheckFailed when the account is missing, altered, chooses another beta, or is of another question.
+    `data`: folder of real datasets. Raises CheckFailed when the account is missing, altered, chooses another beta, is of another
+    question, or looked at a part of the windows.
     """
     made_by = submission.made_by
     named = made_by.parameters.get("searched") if made_by and submission.method == METHOD else None
@@ -97,7 +100,7 @@ def check_account(root: Path, submission: Submission) -> str:
     path = account_path(root, submission)
     if not path.is_file() or canonical.file_sha256(path) != named:
         raise _differs(path, "its bytes are not those the submission names" if path.is_file() else "it is missing")
-    account = parse_model(Account, as_tuples(json.loads(path.read_bytes())), str(path), CheckFailed)
+    account = _read(path)
     asked, given = account.question, made_by.parameters
     pairs = {
         "dataset": (asked.dataset, submission.dataset),
@@ -111,7 +114,21 @@ def check_account(root: Path, submission: Submission) -> str:
     for name, (searched, submitted) in pairs.items():
         if searched != submitted:
             raise _differs(path, f"{name}: {searched} in the search, {submitted} in the submission")
+    labels = load_split(submission.dataset, "train", data).labels
+    candidates, _ = hold_out(labels, asked.held_out, asked.held_out_seed)
+    looked_at, grid = [window.beta for window in account.windows], window_grid(labels[candidates], asked.ipc)
+    if looked_at != grid:
+        raise _differs(path, f"it looked at {len(looked_at)} windows of {len(grid)}")
     return f"; {ACCOUNT} chooses beta {account.chosen:g} of {len(account.windows)}"
+
+
+def _read(path: Path) -> Account:
+    try:
+        with path.open("rb") as file:
+            raw = json.loads(file.read(MOST_BYTES))
+    except (ValueError, RecursionError) as reason:
+        raise _differs(path, f"it is no account: {reason}") from reason
+    return parse_model(Account, as_tuples(raw), str(path), CheckFailed)
 
 
 def _differs(path: Path, why: str) -> CheckFailed:

@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from command_line import caller
 
 from harness import cli
 from harness.analysis import score_page
@@ -54,14 +55,7 @@ def hlbench(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("HLBENCH_CACHE", str(tmp_path / "cache"))
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["hlbench", "analyze", "scores", *arguments, "--out", str(tmp_path / "out")])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return ended.value.code or 0, output.out, output.err
-
-    return call
+    return caller(monkeypatch, capsys, "analyze", "scores", after=("--out", str(tmp_path / "out")))
 
 
 # Numbers

@@ -4,9 +4,10 @@ import sys
 import urllib.error
 
 import pytest
+from command_line import caller
 from runner_checkout import PROTOCOL, fake_outcome, fake_set, make_checkout
 
-from harness import cli, doctor, work
+from harness import doctor, work
 from harness.records import read_records
 
 NAMES = ("demo", "validate", "hash", "fingerprint", "plan", "run", "leaderboard", "select", "distill", "show", "doctor")
@@ -31,15 +32,7 @@ def root(tmp_path, monkeypatch):
 @pytest.fixture
 def hlbench(root, monkeypatch, capsys):
     """Runs `hlbench ARGUMENTS`; returns (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["hlbench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return ended.value.code or 0, output.out, output.err
-
-    return call
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture

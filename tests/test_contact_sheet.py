@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from command_line import caller
 from PIL import Image
 
 from harness.datasets import load_split
@@ -200,3 +201,11 @@ def test_a_sheet_for_boards_keeps_photographs_to_25_cells(tmp_path, monkeypatch)
     submission = read_submission(ROOT / "submissions/random/tiny-imagenet-ipc10.yaml")
     sheet = Image.open(show_on_boards(submission, Machine(tmp_path)))
     assert sheet.height == 2 * MARGIN + 5 * (64 + GAP)
+
+
+def test_a_draw_or_a_size_without_a_file_of_ones_own_is_refused(monkeypatch, capsys):
+    hlbench = caller(monkeypatch, capsys, "show", str(RANDOM))
+    for option in (("--draw", "2"), ("--classes", "3"), ("--images", "3")):
+        code, _, err = hlbench(*option)
+        assert code == 2
+        assert "--out" in err

@@ -261,3 +261,27 @@ def test_no_submission_file_may_ask_for_repeated_rows(tmp_path):
     path.write_text(source.read_text() + "repeats: true\n")
     with pytest.raises(SubmissionError, match="unknown key 'repeats'"):
         read_submission(path)
+
+
+def test_the_newest_version_of_a_pool_is_the_one_that_is_read(tmp_path):
+    small_pool(tmp_path, frozen=True)
+    for version in (2, 10):
+        (pool_file(tmp_path).parent / f"v{version}.yaml").write_text(RECIPE.replace(ID, ID.replace("/v1", f"/v{version}")))
+    assert read_pool(tmp_path, "digits").version == 10
+    assert find_pool(tmp_path, ID).version == 1
+
+
+def test_a_dataset_or_student_without_a_pool_names_those_that_have_one(tmp_path):
+    small_pool(tmp_path)
+    for asked in (("cifar10", None), ("digits", "resnet18"), ("digits", "../x")):
+        with pytest.raises(UsageError) as refused:
+            read_pool(tmp_path, *asked)
+        assert ID in refused.value.fix
+
+
+def test_a_pool_that_awaits_its_recording_says_how_to_get_it():
+    waiting = [pool for name in pool_ids(ROOT) if (pool := find_pool(ROOT, name)).awaits_recording]
+    for pool in waiting:
+        assert pool.recipe.recording in pool.making
+        assert f"hlbench pool make --dataset {pool.recipe.dataset}" in pool.making
+    assert find_pool(ROOT, "tiny-imagenet/dcs-pool-resnet18/v1").options == "--dataset tiny-imagenet --student resnet18"

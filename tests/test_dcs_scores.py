@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
-from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
 import pytest
-from looked_up_pool import by_size_and_quality, pool_checkout, write_table
+from command_line import caller
+from looked_up_pool import ROOT, by_size_and_quality, pool_checkout, write_table
 from small_checkout import submit
 
-from harness import cli, dcs_scores
+from harness import dcs_scores
 from harness.datasets import load_split
 from harness.dcs.custom import find_function, read_custom_losses
 from harness.dcs.lookup import table_path
 from harness.dcs.loss_table import LossRow, losses_path, read_losses, write_losses
-from harness.dcs.losses import SETS_BETWEEN_WRITES, update_losses
+from harness.dcs.losses import SETS_BETWEEN_WRITES, identity_of, update_losses
 from harness.dcs.objective import Objective, Scene
-from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective
-from harness.dcs.pool import pool_rows
+from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective, objective_titles
+from harness.dcs.pool import find_pool, pool_rows
 from harness.dcs.statistic import primary_of, score
 from harness.errors import CheckFailed, UsageError
 from harness.scoring.board import build_boards
 from harness.scoring.dcs import points_of, pool_scores, read_pool_scores, read_reported_scores, spreads
-from harness.scoring.dcs_page import dcs_column
+from harness.scoring.dcs_page import dcs_cell, dcs_column
 from harness.submissions import read_submission
 from harness.teachers import read_card
 
@@ -46,14 +47,7 @@ def pool(root):
 
 @pytest.fixture
 def hlbench(root, monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["hlbench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return ended.value.code or 0, output.out, output.err
-
-    return call
+    return caller(monkeypatch, capsys)
 
 
 def aligned(subset) -> float:
@@ -88,19 +82,19 @@ def test_only_missing_losses_are_computed_and_a_changed_identity_computes_them_a
 
     objective = Objective("toy", "Toy", "none", ("backbone",), {"shift": 2.0}, losses)
     train = load_split("digits", "train")
-    scene, path = Scene(train, read_card(root, "digits/convnet-d3")), losses_path(root, pool.stem)
+    scene, path = Scene(train, read_card(root, "digits/convnet-d3")), losses_path(root, pool)
     rows = pool_rows(root, pool)
     few = dict(list(rows.items())[:5])
-    found = update_losses(objective, pool, few, scene, path)
+    found = update_losses(objective, "a" * 12, pool, few, scene, path)
     assert [found[name].loss for name in few] == [few[name].sum() + 1.0 for name in few]
     assert {line.standard_error for line in found.values()} == {1.0}  # of n and n + 2: sd sqrt 2, over sqrt 2
     asked.clear()
-    update_losses(objective, pool, rows, scene, path)
+    update_losses(objective, "a" * 12, pool, rows, scene, path)
     assert len(asked) == len(rows) - 5
     asked.clear()
-    update_losses(objective, pool, rows, scene, path)
+    update_losses(objective, "a" * 12, pool, rows, scene, path)
     assert asked == []
-    update_losses(replace(objective, version=2), pool, rows, scene, path)
+    update_losses(objective, "b" * 12, pool, rows, scene, path)
     assert len(asked) == len(rows) == len(read_losses(path))
 
 
@@ -109,9 +103,9 @@ def test_losses_computed_set_by_set_are_kept_when_a_later_one_fails(root, pool):
         return np.array([[np.nan if len(rows) > 10 else 1.0] for rows in sets])
 
     objective = Objective("toy", "Toy", "none", ("backbone",), {}, losses, together=False)
-    scene, path = Scene(load_split("digits", "train"), read_card(root, "digits/convnet-d3")), losses_path(root, pool.stem)
+    scene, path = Scene(load_split("digits", "train"), read_card(root, "digits/convnet-d3")), losses_path(root, pool)
     with pytest.raises(CheckFailed, match="no finite loss"):
-        update_losses(objective, pool, pool_rows(root, pool), scene, path)
+        update_losses(objective, "a" * 12, pool, pool_rows(root, pool), scene, path)
     assert {line.subset for line in read_losses(path)} == {subset.id for subset in pool.subsets[:SETS_BETWEEN_WRITES]}
 
 
@@ -126,7 +120,9 @@ def test_a_table_of_losses_survives_writing_and_refuses_damage(tmp_path):
     before = path.read_bytes()
     write_losses(path, reversed(rows))
     assert path.read_bytes() == before
-    for damage in (b"objective,loss\n", before.replace(b"1e-30", b"nan"), before.replace(b",9\n", b"\n")):
+    damages = [b"objective,loss\n", before.replace(b"1e-30", b"nan"), before.replace(b",9\n", b"\n"), before + b"\xff\n"]
+    damages += [before + b'"', before + b"x" * (4 << 20)]
+    for damage in damages:
         path.write_bytes(damage)
         with pytest.raises(CheckFailed, match="not as it was written"):
             read_losses(path)
@@ -197,10 +193,11 @@ def test_kept_losses_stand_on_the_page_and_score_there_what_they_scored_before(r
     assert "my-loss" in out
     assert "+1.00" in out
     page = build_boards(root, root / "leaderboards/results")["digits-dcs.md"]
-    assert re.search(r"`my-loss` +\| \*\*\+1\.00\*\*", page)
-    for name in ("dm", "minimax", "../x", "a b", ""):
+    assert re.search(r"my-loss \(own losses, not computed here\) +\| \*\*\+1\.00\*\*", page)
+    # names that would pass for the harness's, for a method's whose loss it knows, for a selector's, or for somebody else's
+    for name in ("dm", "DM", "dwa-noperturb", "ca2d", "sre2l", "random", "all", "minimax", "My_Loss", "../x", "a b", "<b>", ""):
         assert hlbench("dcs", "--dataset", "digits", "--losses", str(path), "--save", name)[0] == 2
-    assert {line.objective for line in read_losses(losses_path(root, pool.stem))} == {"my-loss"}
+    assert {line.objective for line in read_losses(losses_path(root, pool))} == {"my-loss"}
 
 
 def test_the_page_is_stale_when_a_loss_or_an_error_changes(root, pool, hlbench, tmp_path):
@@ -217,16 +214,17 @@ def test_a_boards_dcs_is_that_of_the_loss_its_method_descends_on(root, pool, tmp
     hashes = {subset.id: subset.sha256[:12] for subset in pool.subsets}
     lines = [LossRow(name, "a" * 12, subset.id, hashes[subset.id], aligned(subset), None, 1)
              for name in ("rded_realism", "new-method") for subset in pool.subsets]  # fmt: skip
-    write_losses(losses_path(root, pool.stem), lines)
+    write_losses(losses_path(root, pool), lines)
     distilled = {"kind": "distilled", "split_fingerprint": None, "images": {"pixel_space": "uint8", "resolution": 8}}
     methods = ["rded", "ca2d", "new-method", "mtt", "d4m", "unheard-of"]
     submissions = [submit(root, "random", "random"), *(submit(root, method, method, **distilled) for method in methods)]
     (scores,) = read_pool_scores(root)
     header, cells = dcs_column([read_submission(path) for path in submissions], scores)
     assert header == "DCS"
-    measured = f"+1.00 [+1.00, +1.00] (m={scores.objectives[0].score.m})"
+    measured = dcs_cell(scores.of_method("rded"))
+    assert measured.startswith("+1.00 [")
     assert [cell.split(" [")[0] for cell in cells[:1]] == ["no loss"]
-    assert [cell.split(" [")[0] for cell in cells[1:4]] == ["+1.00"] * 3, measured
+    assert cells[1:4] == [measured, measured, f"{measured} own losses"]
     assert cells[4:] == ["not computed", "not expressible", "not given"]
 
 
@@ -292,12 +290,15 @@ def test_the_page_has_scores_on_corrupted_images_only_where_some_are_measured(ro
     write_table(root, pool, by_size_and_quality, worse_when_clean_is_better)
     before, section = page().split("### On corrupted test images")
     assert without.startswith(before.rstrip())
-    assert re.search(r"`mine` +\| \*\*-1\.00\*\* +\| \[-1\.00, ", section)
+    assert re.search(r"mine \(own losses, not computed here\) +\| \*\*-1\.00\*\* +\| \[-1\.00, ", section)
     assert "1: -1.00, 2: -1.00, 3: -1.00, 4: -1.00, 5: -1.00" in section
     assert f"{2 * len(pool.subsets)} of {2 * len(pool.subsets)} students measured" in section.replace("\n", " ")
     first = pool.subsets[0].id
     write_table(root, pool, by_size_and_quality, lambda subset: by_size_and_quality(subset) if subset.id == first else ())
-    assert re.search(r"`mine` +\| too few +\| - +\| - +\| 0 in 0 +\| - +\|", page().split("### On corrupted test images")[1])
+    assert re.search(
+        r"mine \(own losses, not computed here\) +\| too few +\| - +\| - +\| 0 in 0 +\| - +\|",
+        page().split("### On corrupted test images")[1],
+    )
 
 
 def test_losses_come_from_one_place(root, pool, hlbench, tmp_path):
@@ -310,14 +311,14 @@ def test_losses_come_from_one_place(root, pool, hlbench, tmp_path):
 
 
 def test_every_objective_is_found_and_every_methods_objective_is_one():
-    assert [find_objective(name).name for name in OBJECTIVES] == list(OBJECTIVES)
+    assert {name: (found.name, found.title) for name in OBJECTIVES if (found := find_objective(name))} == {
+        name: (name, title) for name, title in objective_titles().items()
+    }
     assert set(OBJECTIVE_OF_METHOD.values()) <= set(OBJECTIVES)
     assert {entry.name for entry in NOT_EXPRESSIBLE} == {"minimax", "d4m", "coresets"}
 
 
 def test_what_papers_print_is_read_word_for_word(root):
-    from looked_up_pool import ROOT
-
     printed = {(one.objective, one.errors): one.printed for one in read_reported_scores(ROOT / "leaderboards/reported/dcs")}
     assert printed["DM", "test images"] == "+0.41"
     assert printed["SRe2L", "corrupted images"] == "-0.12"
@@ -328,4 +329,95 @@ def test_losses_are_computed_and_kept_before_any_student_is_looked_up(root, pool
     code, _, err = hlbench("dcs", "rded_realism", "--dataset", "digits", "--most-ipc", "1")
     assert code == 1
     assert "no student of the pool has been looked up" in err
-    assert {line.subset for line in read_losses(losses_path(root, pool.stem))} == {s.id for s in pool.subsets if s.ipc == 1}
+    assert {line.subset for line in read_losses(losses_path(root, pool))} == {s.id for s in pool.subsets if s.ipc == 1}
+
+
+@pytest.mark.parametrize("row", [
+    LossRow("<img src=x>", "a" * 12, "ipc1-random-d0", "b" * 12, 1.0, None, 1),
+    LossRow("x/../../../pwned", "a" * 12, "ipc1-random-d0", "b" * 12, 1.0, None, 1),
+    LossRow("a\nb", "a" * 12, "ipc1-random-d0", "b" * 12, 1.0, None, 1),
+    LossRow("$\\frac{$", "a" * 12, "ipc1-random-d0", "b" * 12, 1.0, None, 1),
+    LossRow("dm", "a" * 11, "ipc1-random-d0", "b" * 12, 1.0, None, 1),
+    LossRow("dm", "a" * 12, "../x", "b" * 12, 1.0, None, 1),
+    LossRow("dm", "a" * 12, "ipc1-random-d0", "", 1.0, None, 1),
+])  # fmt: skip
+def test_names_and_hashes_of_a_strangers_table_have_a_fixed_form(tmp_path, row):
+    write_losses(tmp_path / "losses.csv", [row])
+    with pytest.raises(CheckFailed, match="not as it was written"):
+        read_losses(tmp_path / "losses.csv")
+
+
+@pytest.mark.parametrize("other", [
+    LossRow("dm", "f" * 12, "ipc2-random-d0", "b" * 12, -1.0, None, 1),
+    LossRow("dm", "a" * 12, "ipc1-random-d0", "b" * 12, -1.0, None, 1),
+    LossRow("DM", "a" * 12, "ipc1-random-d0", "b" * 12, -1.0, None, 1),
+])  # fmt: skip
+def test_a_merge_that_mixes_two_versions_of_a_loss_is_refused(tmp_path, other):
+    write_losses(tmp_path / "losses.csv", [LossRow("dm", "a" * 12, "ipc1-random-d0", "b" * 12, 1.0, None, 1), other])
+    with pytest.raises(CheckFailed, match="not as it was written"):
+        read_losses(tmp_path / "losses.csv")
+
+
+@pytest.mark.parametrize("name", ["digits/dcs-pool/v1", "tiny-imagenet/dcs-pool/v1"])
+def test_the_committed_losses_are_those_of_the_code_its_settings_and_the_pinned_networks(name):
+    pool = find_pool(ROOT, name)
+    stated = {line.objective: line.identity for line in read_losses(losses_path(ROOT, pool))}
+    assert stated
+    assert stated == {objective: identity_of(ROOT, pool, find_objective(objective)) for objective in stated}
+
+
+def test_two_commands_at_once_lose_none_of_each_others_losses(root, pool):
+    path = losses_path(root, pool)
+    other = LossRow("other", "c" * 12, "ipc1-random-d0", "d" * 12, 1.0, None, 1)
+
+    def losses(sets, scene, settings):
+        write_losses(path, [*read_losses(path), *([] if other in read_losses(path) else [other])])  # meanwhile
+        return np.array([[float(len(rows))] for rows in sets])
+
+    objective = Objective("toy", "Toy", "none", ("backbone",), {}, losses, together=False)
+    scene = Scene(load_split("digits", "train"), read_card(root, "digits/convnet-d3"))
+    few = dict(list(pool_rows(root, pool).items())[:10])
+    update_losses(objective, "a" * 12, pool, few, scene, path)
+    assert other in read_losses(path)
+    assert len(read_losses(path)) == 11
+
+
+def test_losses_that_are_there_ask_for_no_network_and_no_data(root, pool, hlbench, monkeypatch):
+    shutil.copy(losses_path(ROOT, pool), losses_path(root, pool))
+    monkeypatch.setattr("harness.datasets.load_split", lambda *_: pytest.fail("data was loaded"))
+    code, out, err = hlbench("dcs", "tm", "--dataset", "digits")  # the cache of this test holds no experts
+    assert code == 0, err
+    assert "tm" in out
+
+
+def test_only_the_subsets_that_are_asked_for_are_selected(root, pool, hlbench):
+    (root / "mine.py").write_text("def loss(images, labels):\n    return float(images.mean())\n")
+    sys.modules.pop("mine", None)
+    assert hlbench("dcs", "--dataset", "digits", "--objective", "mine:loss", "--most-ipc", "1")[0] == 0
+    assert {path.name.split("-")[0] for path in (root / "made/dcs/digits-v1/submissions").iterdir()} == {"ipc1"}
+
+
+@pytest.mark.parametrize("body", ["def loss(images, labels:\n", "def loss(images, labels):\n    raise KeyError('x')\n",
+                                  "def loss(images, labels):\n    return None\n", "raise SystemError('no')\n"])  # fmt: skip
+def test_a_function_that_fails_is_an_error_that_names_it(root, pool, hlbench, body):
+    (root / "mine.py").write_text(body)
+    sys.modules.pop("mine", None)
+    code, _, err = hlbench("dcs", "--dataset", "digits", "--objective", "mine:loss", "--most-ipc", "1")
+    assert code == 2
+    assert "mine:loss" in err
+    assert "unexpected" not in err.lower()
+
+
+def test_options_that_act_on_nothing_and_a_missing_dataset_are_refused(root, pool, hlbench):
+    for arguments in (("--partial",), ("--most-ipc", "1"), ("--save", "x")):
+        assert hlbench("dcs", "--dataset", "digits", *arguments)[0] == 2
+    assert "--dataset" in hlbench("dcs", "dm")[2]
+
+
+def test_the_page_says_how_many_students_diverged(root, pool, tmp_path):
+    dcs_scores.score_file(root, pool, loss_file(tmp_path / "own.csv", pool), partial=False, save="mine")
+    path = table_path(root, pool)
+    header, first, *rest = path.read_text().splitlines()
+    subset, seed, _, _, _, *others = first.split(",")
+    path.write_text("\n".join([header, ",".join([subset, seed, "diverged", "", "", *others]), *rest, ""]))
+    assert "Diverged, without an error: 1 student" in build_boards(root, root / "leaderboards/results")["digits-dcs.md"]

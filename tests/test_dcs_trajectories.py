@@ -15,9 +15,9 @@ import safetensors.numpy
 import torch
 import torch.nn.functional as F
 import yaml
+from command_line import caller
 from teacher_checkout import ROOT, make_teacher_checkout
 
-from harness import cli
 from harness.canonical import file_sha256
 from harness.datasets import Split, load_split
 from harness.dcs import experts as artifact
@@ -327,15 +327,7 @@ def checkout(tmp_path, monkeypatch):
 @pytest.fixture
 def hlbench(checkout, monkeypatch, capsys):
     """Runs `hlbench teacher ARGUMENTS`; returns (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["hlbench", "teacher", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return ended.value.code or 0, output.out, output.err
-
-    return call
+    return caller(monkeypatch, capsys, "teacher")
 
 
 def test_the_command_makes_pins_and_verifies_and_refuses_what_is_not_pinned(checkout, hlbench):
@@ -350,6 +342,12 @@ def test_the_command_makes_pins_and_verifies_and_refuses_what_is_not_pinned(chec
     code, shown, _ = hlbench("verify", DIGITS, "--device", "cpu")
     assert (code, experts.sha256[:12] in shown) == (0, True)
     assert "in the cache" in hlbench("list", "--json")[1]
+    recipe = checkout / "teachers" / DIGITS / RECIPE
+    as_made = recipe.read_text()
+    recipe.write_text(as_made.replace("momentum: {value: 0.0", "momentum: {value: 0.1", 1))
+    with pytest.raises(CheckFailed, match="of another recipe"):
+        find_experts(checkout, DIGITS)
+    recipe.write_text(as_made)
     alter(checkout / "teachers" / DIGITS, files={"expert-0.safetensors": "0" * 64})
     code, _, told = hlbench("verify", DIGITS, "--device", "cpu")
     assert (code, "not the pinned ones" in told) == (1, True)

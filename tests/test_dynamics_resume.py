@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from command_line import caller
 from dynamics_runs import add_small_protocol, digits_teacher, small_protocol, small_run, thirty_digits
 from filelock import FileLock
 from runner_checkout import make_checkout
 
-from harness import cli
 from harness.dynamics import record, unfinished
 from harness.dynamics.artifact import SPEC
 from harness.dynamics.record import record_dynamics
@@ -170,15 +170,7 @@ def test_a_process_killed_while_it_records_all_of_digits_is_resumed_by_the_same_
 @pytest.fixture
 def hlbench(root, monkeypatch, capsys):
     """Runs `hlbench ARGUMENTS`; returns (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["hlbench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return ended.value.code or 0, output.out, output.err
-
-    return call
+    return caller(monkeypatch, capsys)
 
 
 def test_the_verbs_record_list_and_verify(hlbench, root):

@@ -250,6 +250,30 @@ def test_an_account_whose_numbers_do_not_lead_to_its_beta_is_refused_however_it_
         check_account(root, naming(made, canonical.file_sha256(path)))
 
 
+def test_an_account_of_a_part_of_the_windows_is_found_out(root):
+    made = search(root)
+    path = account_path(root, made)
+    account = json.loads(path.read_bytes())
+    account |= {"windows": account["windows"][:1], "chosen": account["windows"][0]["beta"]}
+    path.write_text(json.dumps(account))
+    named = naming(made, canonical.file_sha256(path))
+    parameters = {**named.made_by.parameters, "beta": account["chosen"]}
+    named = named.model_copy(update={"made_by": named.made_by.model_copy(update={"parameters": parameters})})
+    with pytest.raises(CheckFailed) as caught:
+        check_account(root, named)
+    assert "it looked at 1 windows of" in caught.value.why
+
+
+@pytest.mark.parametrize("contents", [b"no JSON", b"\xff", b"[" * 100_000])
+def test_an_account_that_is_none_is_refused(root, contents):
+    made = search(root)
+    path = account_path(root, made)
+    path.write_bytes(contents)
+    with pytest.raises(CheckFailed) as caught:
+        check_account(root, naming(made, canonical.file_sha256(path)))
+    assert "it is no account" in caught.value.why
+
+
 def naming(made, sha256):
     made_by = made.made_by.model_copy(update={"parameters": {**made.made_by.parameters, "searched": sha256}})
     return made.model_copy(update={"made_by": made_by})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -15,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
+from command_line import caller
 from PIL import Image
 from teacher_checkout import DIGITS, ROOT, alter_card, as_pictures_of, make_teacher_checkout, slices_for, small
 
-from harness import cli, hub, teachers
+from harness import hub, teachers
 from harness.canonical import sha256_hex
 from harness.cli_teachers import epoch_line, teachers_train
 from harness.datasets import DATASETS, DatasetSpec, load_split
@@ -46,15 +46,7 @@ def root(tmp_path, monkeypatch):
 @pytest.fixture
 def hlbench(root, monkeypatch, capsys):
     """Runs `hlbench teacher ARGUMENTS`; returns (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["hlbench", "teacher", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return ended.value.code or 0, output.out, output.err
-
-    return call
+    return caller(monkeypatch, capsys, "teacher")
 
 
 # Training

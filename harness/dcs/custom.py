@@ -28,8 +28,7 @@ def read_custom_losses(path: Path, subsets: Iterable[str], partial: bool = False
     Raises UsageError naming ids that are unknown, missing or given twice, and the line of a loss that is no finite number.
     """
     wanted = list(subsets)
-    lines = csv.reader(io.StringIO(_text(path), newline=""))
-    header = tuple(cell.strip() for cell in next(lines, ()))
+    header, *lines = _lines(path)
     if header != COLUMNS:
         raise _unfit(path, f"its first line is {','.join(header) or 'empty'}", f"begin with {','.join(COLUMNS)}")
     losses: dict[str, float] = {}
@@ -38,11 +37,11 @@ def read_custom_losses(path: Path, subsets: Iterable[str], partial: bool = False
             continue
         if len(cells) != len(COLUMNS):
             raise _unfit(path, f"line {number} has {len(cells)} cells", "write subset,loss on every line")
-        subset, loss = (cell.strip() for cell in cells)
+        subset, loss = cells
         if subset in losses:
             raise _unfit(path, f"line {number} gives {subset} a second time", "give every subset one loss")
         losses[subset] = _finite(loss, path, number)
-    if unknown := [subset for subset in losses if subset not in set(wanted)]:
+    if unknown := sorted(set(losses) - set(wanted)):
         raise _unfit(path, f"the pool has no subset {_named(unknown)}", "`hlbench pool show` lists the ids")
     if (missing := [subset for subset in wanted if subset not in losses]) and not partial:
         raise _unfit(path, f"it has no loss for {_named(missing)}", "add them, or score what is there with --partial")
@@ -57,10 +56,11 @@ def find_function(spec: str) -> Loss:
     sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as reason:
+    except Exception as reason:  # importing runs the author's code, which may raise anything
         raise UsageError(
-            f"cannot find {spec}", where="--objective", why=str(reason), fix="run it where Python finds it"
-        ) from reason
+            f"cannot import {spec}", where="--objective", why=f"{type(reason).__name__}: {reason}",
+            fix="mend it, or run this where Python finds it",
+        ) from reason  # fmt: skip
     finally:
         sys.path.pop(0)
     if not callable(found):
@@ -74,12 +74,25 @@ def losses_of_function(
     """`loss(images uint8 [n, 3, H, W], labels int64 [n])` of every set of rows. Raises UsageError for one that is not finite."""
     found = {}
     for done, (name, rows) in enumerate(zip(names, sets, strict=True), start=1):
-        value = float(loss(np.ascontiguousarray(train.images[rows]), train.labels[rows]))
+        try:
+            value = float(loss(np.ascontiguousarray(train.images[rows]), train.labels[rows]))
+        except Exception as reason:  # the author's code may raise anything, and return what is no number
+            why = f"{type(reason).__name__}: {reason}"
+            raise UsageError(f"{spec} fails", where=name, why=why, fix="it takes (images, labels) and gives a number") from reason
         if not math.isfinite(value):
             raise UsageError(f"{spec} gives {value}", where=name, fix="a loss is a finite number for every set")
         found[name] = value
         report(done, len(sets))
     return found
+
+
+def _lines(path: Path) -> list[tuple[str, ...]]:
+    """Cells without the blanks around them; the first line is () where there is none."""
+    try:
+        found = [tuple(cell.strip() for cell in cells) for cells in csv.reader(io.StringIO(_text(path), newline=""), strict=True)]
+    except csv.Error as reason:
+        raise _unfit(path, str(reason), "close every quote; cells need none") from reason
+    return found or [()]
 
 
 def _text(path: Path) -> str:

@@ -25,7 +25,8 @@ from harness.paths import cache_root
 from harness.protocol_models import Dsa, HardLabels, Sgd, StepSchedule
 from harness.protocols import Protocol, read_protocol
 from harness.strict_yaml import StrictModel, as_tuples, load_yaml, parse_model
-from harness.teachers import Made, Percent, Sha256, TeacherId, has_card, read_card, read_recipe, write_in_one_step
+from harness.teachers import Made, Percent, Sha256, TeacherId, has_card, read_card, read_recipe
+from harness.whole_files import write_in_one_step
 
 CARD, RECIPE = "experts.yaml", "experts-recipe.yaml"
 PARAMETERS = "parameters"  # the tensor's name
@@ -183,6 +184,13 @@ def find_experts(root: Path, experts_id: str) -> Experts:
     Raises EnvironmentProblem when they have to be made first, CheckFailed when they are damaged or not the pinned ones.
     """
     experts = open_experts(default_folder(experts_id), make_command(experts_id))
+    recipe = read_experts_recipe(root, experts_id).sha256
+    if experts.card.recipe_sha256 != recipe:
+        raise CheckFailed(
+            "these expert trajectories are of another recipe", where=str(experts.folder / CARD),
+            why=f"{experts.card.recipe_sha256[:12]} there, {recipe[:12]} in teachers/{experts_id}",
+            fix=f"remove the folder and make them again: {make_command(experts_id)}",
+        )  # fmt: skip
     require_pinned(experts.card, read_experts_card(root / "teachers" / experts_id))
     return experts
 

@@ -23,6 +23,7 @@ from harness.plan import Unit, choose_protocols, existing_record
 from harness.records import Record, record_path, unit_id
 from harness.strict_yaml import parse_model
 from harness.submissions import Submission
+from harness.whole_files import write_in_one_step
 
 FOLDER = Path("leaderboards") / "dcs"
 STATUSES = ("ok", "diverged")
@@ -120,10 +121,7 @@ def update_table(root: Path, pool: Pool) -> list[Row]:
             kept[subset.id, unit.seed] = measured if row is None else replace(row, ood=measured.ood)
     rows = [kept[key] for subset, unit in units if (key := (subset.id, unit.seed)) in kept]
     path = table_path(root, pool)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(table_text(rows), encoding="utf-8")
-    temporary.replace(path)
+    write_in_one_step(path, table_text(rows).encode())
     return rows
 
 
@@ -136,8 +134,11 @@ def read_table(root: Path, pool: Pool) -> list[Row]:
     if not path.exists():
         return []
     expected = {(subset.id, unit.seed): unit.id[:UNIT_DIGITS] for subset, unit in pool_units(root, pool)}
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.reader(io.StringIO(file.read(MOST_BYTES))))
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.reader(io.StringIO(file.read(MOST_BYTES))))
+    except (UnicodeDecodeError, csv.Error) as reason:
+        raise _refused(path, 1, str(reason)) from None
     if not lines or tuple(lines[0]) not in (CLEAN_COLUMNS, COLUMNS):
         raise _refused(path, 1, f"the columns are {', '.join(COLUMNS)}, or only the first {len(CLEAN_COLUMNS)} of them")
     rows: dict[tuple[str, int], Row] = {}
@@ -207,7 +208,7 @@ def excluded(pool: Pool, measured: Mapping[str, Sequence[float]]) -> dict[str, s
 def check_frozen(root: Path, pool: Pool) -> None:
     """Raises ProtocolError when pool or protocol are not as they were frozen, UsageError when the pool has no subsets yet."""
     if pool.awaits_recording:
-        raise UsageError(f"pool {pool.id} has no subsets yet", why="it awaits its recording", fix="hlbench pool make")
+        raise UsageError(f"pool {pool.id} has no subsets yet", why="it awaits its recording", fix=pool.making)
     entry = read_lock(root).get(pool.id)
     if entry is None or entry.sha256 != pool.sha256:
         raise ProtocolError(

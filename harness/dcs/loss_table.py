@@ -1,7 +1,8 @@
 """Losses of a pool's subsets, one line each, as a committed CSV: what was computed once is not computed again.
 
 A line counts while the objective (name, version, settings, and the hashes of the split and networks it used) and the subset are
-what they were; other lines are dropped when the file is next written.
+what they were; other lines are dropped when the file is next written. A file may come from a stranger's branch: names and hashes
+have a fixed form, an objective has one identity, and a subset one line.
 """
 
 from __future__ import annotations
@@ -9,15 +10,22 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
-import tempfile
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from filelock import FileLock
+
+from harness.dcs.pool import Pool
 from harness.errors import CheckFailed
+from harness.whole_files import write_in_one_step
 
 SHORT = 12  # hex digits shown of a hash
+MOST_BYTES = 4 << 20
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")  # of an objective: it stands in file names and on pages
+FORMS = {"objective": NAME, "identity": re.compile(r"[0-9a-f]{12}"), "subset": re.compile(r"[a-z0-9-]{1,64}"),
+         "subset_sha256": re.compile(r"[0-9a-f]{12}")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,28 +44,41 @@ class LossRow:
 COLUMNS = tuple(field.name for field in fields(LossRow))
 
 
-def losses_path(root: Path, pool_name: str) -> Path:
-    """`pool_name`: `digits-v1`."""
-    return root / "leaderboards" / "dcs" / f"{pool_name}-losses.csv"
+def losses_path(root: Path, pool: Pool) -> Path:
+    return root / "leaderboards" / "dcs" / f"{pool.stem}-losses.csv"
+
+
+def folded(name: str) -> str:
+    """Names that differ by case, `-` and `_` alone are one: their figures would be one file on some disks."""
+    return name.lower().replace("-", "_")
+
+
+def lines_of(table: Sequence[LossRow], objective: str, pool: Pool) -> dict[str, LossRow]:
+    """{subset id: line} of one objective, of the pool's subsets as they are."""
+    hashes = {subset.id: subset.sha256[:SHORT] for subset in pool.subsets}
+    return {row.subset: row for row in table if row.objective == objective and hashes.get(row.subset) == row.subset_sha256}
 
 
 def read_losses(path: Path) -> tuple[LossRow, ...]:
     """Every line; () where there is no file. Raises CheckFailed naming the line that is not as it was written."""
     if not path.is_file():
         return ()
-    lines = csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
-    if tuple(next(lines, ())) != COLUMNS:
-        raise _damaged(path, 1, f"its columns are not {', '.join(COLUMNS)}")
-    rows = []
-    for number, cells in enumerate(lines, start=2):
-        try:
-            name, identity, subset, subset_sha256, loss, error, draws = cells
-            row = LossRow(name, identity, subset, subset_sha256, float(loss), float(error) if error else None, int(draws))
-        except ValueError as reason:
-            raise _damaged(path, number, str(reason)) from reason
-        if not math.isfinite(row.loss):
-            raise _damaged(path, number, f"the loss is {loss}")
-        rows.append(row)
+    rows: list[LossRow] = []
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise ValueError(f"it is larger than {MOST_BYTES:,} bytes")
+        lines = csv.reader(io.StringIO(text.decode(), newline=""))
+        if tuple(next(lines, ())) != COLUMNS:
+            raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
+        rows += map(_parsed, lines)
+        _check_together(rows)
+    except (ValueError, csv.Error) as reason:
+        raise CheckFailed(
+            "a table of losses is not as it was written", where=f"{path}, after line {len(rows) + 1}", why=str(reason),
+            fix="restore it from version control, or delete it: hlbench dcs computes what is missing",
+        ) from reason  # fmt: skip
     return tuple(rows)
 
 
@@ -68,18 +89,37 @@ def write_losses(path: Path, rows: Iterable[LossRow]) -> None:
     writer.writerow(COLUMNS)
     for row in sorted(rows, key=lambda one: (one.objective, one.identity, one.subset)):
         writer.writerow(["" if value is None else repr(value) if isinstance(value, float) else value for value in astuple(row)])
+    write_in_one_step(path, text.getvalue().encode())
+
+
+def put_losses(path: Path, rows: Sequence[LossRow], stays: Callable[[LossRow], bool]) -> None:
+    """Add `rows` to the lines for which `stays` is true, as they are now: two commands at once lose nothing of each other's."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text.getvalue())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    new = {(row.objective, row.subset) for row in rows}
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        kept = [row for row in read_losses(path) if stays(row) and (row.objective, row.subset) not in new]
+        write_losses(path, [*kept, *rows])
 
 
-def _damaged(path: Path, line: int, why: str) -> CheckFailed:
-    return CheckFailed(
-        "a table of losses is not as it was written", where=f"{path}, line {line}", why=why, fix="restore it, or delete it"
-    )
+def _parsed(cells: list[str]) -> LossRow:
+    name, identity, subset, subset_sha256, loss, error, draws = cells
+    row = LossRow(name, identity, subset, subset_sha256, float(loss), float(error) if error else None, int(draws))
+    if wrong := [field for field, form in FORMS.items() if not form.fullmatch(getattr(row, field))]:
+        raise ValueError(f"{wrong[0]}: {getattr(row, wrong[0])[:40]!r} has not the form {FORMS[wrong[0]].pattern}")
+    if not math.isfinite(row.loss) or not math.isfinite(row.standard_error or 0):
+        raise ValueError(f"the loss is {loss}, its standard error {error}")
+    return row
+
+
+def _check_together(rows: Sequence[LossRow]) -> None:
+    identities: dict[str, str] = {}
+    names: dict[str, str] = {}
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        if identities.setdefault(row.objective, row.identity) != row.identity:
+            raise ValueError(f"{row.objective} stands there under two identities, which cannot be compared")
+        if names.setdefault(folded(row.objective), row.objective) != row.objective:
+            raise ValueError(f"{row.objective} and {names[folded(row.objective)]} are too alike to be two objectives")
+        if (row.objective, row.subset) in seen:
+            raise ValueError(f"{row.objective} has two losses of {row.subset}")
+        seen.add((row.objective, row.subset))

@@ -10,8 +10,8 @@ import numpy as np
 
 from harness.canonical import digest
 from harness.datasets.base import Split
-from harness.dcs.experts import find_experts, open_experts
-from harness.dcs.loss_table import SHORT, LossRow, read_losses, write_losses
+from harness.dcs.experts import find_experts, read_experts_card
+from harness.dcs.loss_table import SHORT, LossRow, lines_of, put_losses, read_losses
 from harness.dcs.objective import Objective, Report, Scene
 from harness.dcs.pool import Pool
 from harness.errors import CheckFailed, EnvironmentProblem
@@ -22,6 +22,12 @@ SETS_BETWEEN_WRITES = 8  # of objectives that score set by set: what an interrup
 
 def scene_of(root: Path, pool: Pool, train: Split, objective: Objective, device: str, report: Report) -> Scene:
     """What `objective` needs of the networks that the pool names, no more. Raises EnvironmentProblem when one is lacking."""
+    if train.fingerprint != pool.split_fingerprint:
+        raise EnvironmentProblem(
+            "the training split is another than the pool's", where=pool.id,
+            why=f"{train.fingerprint[:12]} here, {pool.split_fingerprint[:12]} in the pool",
+            fix="use the dataset at its pinned revision; see hlbench doctor",
+        )  # fmt: skip
     recipe = pool.recipe
     named = {"teacher": recipe.teacher, "observer": recipe.observer, "experts": recipe.experts}
     if lacking := [need for need in objective.needs if named.get(need, "") is None]:
@@ -49,54 +55,64 @@ def backbone_of(root: Path, name: str) -> TeacherCard | TeacherRecipe:
     return read_card(root, name) if (root / "teachers" / name / CARD).is_file() else read_recipe(root, name)
 
 
-def used_by(scene: Scene) -> dict[str, str]:
-    """Hashes of all that a scene supplies, by name: a part of a loss's identity."""
-    backbone = {"student": scene.backbone.student.model_dump(mode="json"), "input": scene.backbone.input.model_dump(mode="json")}
-    used = {"split": scene.train.fingerprint, "backbone": digest(backbone)}
-    for name in ("teacher", "observer"):
-        if network := getattr(scene, name):
-            used[name] = network.card.weights.sha256
-    if scene.experts is not None:
-        used["experts"] = open_experts(scene.experts).sha256
-    return used
+def identity_of(root: Path, pool: Pool, objective: Objective) -> str:
+    """The first 12 hex digits of the objective's identity on this pool, from what is pinned: no weights are read.
+
+    Experts that nobody pinned are named by the card of those in the cache. Raises EnvironmentProblem when there are none.
+    """
+    recipe, used = pool.recipe, {"split": pool.split_fingerprint, "backbone": _seen(backbone_of(root, pool.recipe.backbone))}
+    for need, teacher in (("teacher", recipe.teacher), ("observer", recipe.observer)):
+        if need in objective.needs and teacher is not None:
+            card = read_card(root, teacher)
+            used[need] = digest({"weights": card.weights.sha256, "network": _seen(card)})
+    if "experts" in objective.needs and recipe.experts is not None:
+        pinned = read_experts_card(root / "teachers" / recipe.experts)
+        used["experts"] = pinned.sha256 if pinned else find_experts(root, recipe.experts).sha256
+    return objective.identity(recipe.dataset, used)[:SHORT]
+
+
+def _seen(described: TeacherCard | TeacherRecipe) -> str:
+    """Digest of the network and of how it sees images."""
+    return digest({"student": described.student.model_dump(mode="json"), "input": described.input.model_dump(mode="json")})
+
+
+def missing_losses(objective: Objective, identity: str, pool: Pool, names: Sequence[str], path: Path) -> list[str]:
+    """Of the subsets `names` those that the table at `path` has no loss of, under this identity."""
+    found = _known(objective, identity, pool, path)
+    return [name for name in names if name not in found]
 
 
 def update_losses(
-    objective: Objective, pool: Pool, rows: Mapping[str, np.ndarray], scene: Scene, path: Path
+    objective: Objective, identity: str, pool: Pool, rows: Mapping[str, np.ndarray], scene: Scene, path: Path
 ) -> dict[str, LossRow]:
     """{subset id: line} for every subset of `rows` ({id: int64 rows}), from the table at `path` or computed and added to it.
 
-    Lines of the objective under another identity, or of a subset that changed, leave the table.
+    `identity`: `identity_of` the objective. Its lines under another one, or of a subset that changed, leave the table.
     Raises CheckFailed naming a subset whose loss is not finite; what was computed before is kept.
     """
-    identity = objective.identity(pool.recipe.dataset, used_by(scene))[:SHORT]
     hashes = {subset.id: subset.sha256[:SHORT] for subset in pool.subsets}
-    table = read_losses(path)
-    others = [row for row in table if row.objective != objective.name]
-    current = lines_of(table, objective.name, pool, identity)
-    missing = [name for name in rows if name not in current]
+    missing = missing_losses(objective, identity, pool, list(rows), path)
     settings = objective.settings_for(pool.recipe.dataset)
     inner = scene if objective.together else replace(scene, report=lambda done, total: None)
     done = 0
+
+    def stays(row: LossRow) -> bool:
+        return row.objective != objective.name or (row.identity, row.subset_sha256) == (identity, hashes.get(row.subset))
+
     for part in _parts(missing, objective.together):
         losses = objective.losses([rows[name] for name in part], inner, settings)
-        for name, values in zip(part, losses, strict=True):
-            current[name] = _row(objective.name, identity, name, hashes[name], values)
-        write_losses(path, [*others, *current.values()])
+        found = [_row(objective.name, identity, name, hashes[name], values) for name, values in zip(part, losses, strict=True)]
+        put_losses(path, found, stays)
         done += len(part)
         if not objective.together:
             scene.report(done, len(missing))
+    current = _known(objective, identity, pool, path)
     return {name: current[name] for name in rows}
 
 
-def lines_of(table: Sequence[LossRow], objective: str, pool: Pool, identity: str | None = None) -> dict[str, LossRow]:
-    """{subset id: line} of one objective for the pool's subsets as they are."""
-    hashes = {subset.id: subset.sha256[:SHORT] for subset in pool.subsets}
-    return {
-        row.subset: row
-        for row in table
-        if row.objective == objective and hashes.get(row.subset) == row.subset_sha256 and identity in (None, row.identity)
-    }
+def _known(objective: Objective, identity: str, pool: Pool, path: Path) -> dict[str, LossRow]:
+    lines = lines_of(read_losses(path), objective.name, pool)
+    return {name: line for name, line in lines.items() if line.identity == identity}
 
 
 def _parts(names: Sequence[str], together: bool) -> list[list[str]]:

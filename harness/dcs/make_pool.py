@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from harness.dynamics.places import find_folder
 from harness.errors import CheckFailed, HlbenchError, UsageError
 from harness.freeze import read_lock
 from harness.submissions import index_bytes
+from harness.whole_files import write_in_one_step
 
 MARK = "# Below: written by `hlbench pool make` from the recipe above."
 SHOWN = 5
@@ -48,9 +48,7 @@ def make_pool(root: Path, pool_id: str, data: Path | None = None, say: Say = lam
     inputs = {"split_fingerprint": source.split.fingerprint, "recording_sha256": source.dynamics.sha256}
     lines = [recipe, "", MARK, *(f'{name}: "{sha256}"' for name, sha256 in inputs.items()), "subsets:"]
     lines += [f"  - {_entry(known, rows[known.id])}" for known in planned(pool.recipe)]
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
-    temporary.replace(path)
+    write_in_one_step(path, "\n".join([*lines, ""]).encode())
     return find_pool(root, pool_id)
 
 
@@ -86,10 +84,7 @@ def kept_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection
     paths = {subset.id: workspace(root, pool) / index_path(pool, subset) for subset in chosen}
     absent = [subset.id for subset in chosen if not _is_kept(paths[subset.id], subset)]
     for name, rows in (checked_rows(root, pool, data, absent) if absent else {}).items():
-        paths[name].parent.mkdir(parents=True, exist_ok=True)
-        temporary = paths[name].with_name(f".{paths[name].name}.{os.getpid()}")  # shards may write the same file at once
-        temporary.write_bytes(index_bytes(rows))
-        temporary.replace(paths[name])
+        write_in_one_step(paths[name], index_bytes(rows))  # shards may write the same file at once
     return {name: np.array(json.loads(path.read_bytes())["rows"], np.int64) for name, path in paths.items()}
 
 
@@ -99,7 +94,7 @@ def checked_rows(root: Path, pool: Pool, data: Path | None = None, only: Collect
     Raises CheckFailed naming what differs, UsageError or EnvironmentProblem when split or recording are not here.
     """
     if pool.awaits_recording:
-        raise UsageError(f"pool {pool.id} has no subsets yet", why="it awaits its recording", fix="hlbench pool make")
+        raise UsageError(f"pool {pool.id} has no subsets yet", why="it awaits its recording", fix=pool.making)
     source = _source(root, pool, data)
     for what, here, stated in (
         ("training split", source.split.fingerprint, pool.split_fingerprint),

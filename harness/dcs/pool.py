@@ -167,6 +167,25 @@ class Pool(StrictModel):
         return "-".join([dataset, *name.removeprefix(POOL).split("-")[1:], version])
 
     @property
+    def student(self) -> str | None:
+        """As `--student` names the pool: `resnet18` of `tiny-imagenet/dcs-pool-resnet18/v1`, None of a dataset's first pool."""
+        return self.id.split("/")[1].removeprefix(POOL).removeprefix("-") or None
+
+    @property
+    def version(self) -> int:
+        return version_of(self.id)
+
+    @property
+    def options(self) -> str:
+        """That name the pool on a command line: `--dataset tiny-imagenet --student resnet18`."""
+        return f"--dataset {self.recipe.dataset}{f' --student {self.student}' if self.student else ''}"
+
+    @property
+    def making(self) -> str:
+        """What gives a pool its subsets, as the fix of an error."""
+        return f"record {self.recipe.recording} (hlbench dynamics record), then: hlbench pool make {self.options}"
+
+    @property
     def awaits_recording(self) -> bool:
         return not self.subsets
 
@@ -191,6 +210,10 @@ def pool_id(dataset: str, student: str | None = None, version: int = 1) -> str:
     return f"{dataset}/{POOL}{f'-{student}' if student else ''}/v{version}"
 
 
+def version_of(pool_id: str) -> int:
+    return int(pool_id.rsplit("/v", 1)[1])
+
+
 def pool_ids(root: Path) -> list[str]:
     """Ids of every pool file below `root/protocols`, sorted."""
     folder = root / "protocols"
@@ -199,8 +222,13 @@ def pool_ids(root: Path) -> list[str]:
 
 
 def read_pool(root: Path, dataset: str, student: str | None = None) -> Pool:
-    """The pool of a dataset. Raises UsageError listing the known ids when there is none, ProtocolError when it is malformed."""
-    return find_pool(root, pool_id(dataset, student))
+    """The newest pool of a dataset. Raises UsageError listing what there is when there is none, ProtocolError: malformed."""
+    folder = pool_id(dataset, student).rsplit("/", 1)[0]
+    versions = [known for known in pool_ids(root) if known.rsplit("/", 1)[0] == folder]
+    if not versions:
+        known = ", ".join(pool_ids(root))
+        raise UsageError(f"no pool {folder}", where="--dataset, --student", fix=f"choose that of one of: {known}")
+    return find_pool(root, max(versions, key=version_of))
 
 
 def find_pool(root: Path, wanted: str) -> Pool:

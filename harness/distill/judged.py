@@ -3,8 +3,6 @@ a set of another IPC from the same pools asks the observer nothing."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from harness.paths import cache_root
+from harness.whole_files import write_in_one_step
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def recalled(path: Path, images: int, judge: Callable[[], Judged]) -> Judged:
     found = _read(path, images)
     if found is None:
         found = judge()
-        _write(path, found)
+        write_in_one_step(path, save({"boxes": found.boxes, "cross_entropy": found.cross_entropy}))
     return found
 
 
@@ -52,14 +51,3 @@ def _read(path: Path, images: int) -> Judged | None:
     shapes = (found.boxes.shape, found.cross_entropy.shape) == ((images, 4), (images,))
     types = (found.boxes.dtype, found.cross_entropy.dtype) == (np.int32, np.float64)
     return found if shapes and types and np.isfinite(found.cross_entropy).all() else None
-
-
-def _write(path: Path, judged: Judged) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(save({"boxes": judged.boxes, "cross_entropy": judged.cross_entropy}))
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

@@ -27,6 +27,7 @@ from harness.distill.judged import Judged, folder_of, recalled
 from harness.distill.method import DistilledSet, Source
 from harness.distill.observer import BATCH, Observer
 from harness.distill.patches import Layout, Patches, StitchedImages, arranged, cut_all
+from harness.environment import cpu_model
 from harness.errors import UsageError
 from harness.imageset import EncodedImages
 from harness.training.crop_flip import sample_boxes
@@ -34,6 +35,7 @@ from harness.training.seeding import generator_for
 
 IMAGES_PER_CLASS, CROPS = 300, 5  # RDED scripts: --mipc 300 --num-crop 5
 CROP_SCALE, CROP_RATIO = (0.08, 1.0), (1.0, 1.0)  # RDED MultiRandomCrop, torchvision's default scale
+JUDGEMENT_VERSION = 1  # raised when the code judges the same crops otherwise
 STITCHED_FROM_SIDE = 128  # RDED scripts: factor 2 from 128 pixels, 1 below
 
 
@@ -65,10 +67,17 @@ def judgement_key(source: Source, pools: Sequence[np.ndarray], layout: Layout, d
     return digest(
         {
             "split": source.split.fingerprint,
+            "version": JUDGEMENT_VERSION,
             "observer": observer.sha256,
+            "resolution": observer.resolution,
+            "statistics": observer.statistics,
             "device": observer.device,
+            "processor": cpu_model() if observer.device == "cpu" else torch.cuda.get_device_name(observer.device),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
+            "batch": BATCH,
+            "crop_scale": CROP_SCALE,
+            "crop_ratio": CROP_RATIO,
             "pools": [sha256_hex(np.ascontiguousarray(pool, dtype="<i8").tobytes()) for pool in pools],
             "side": layout.side,
             "piece_side": layout.piece_side,

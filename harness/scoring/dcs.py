@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,8 +10,8 @@ from pathlib import Path
 from statistics import fmean
 
 from harness.dcs import lookup
-from harness.dcs.loss_table import LossRow, losses_path, read_losses
-from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD
+from harness.dcs.loss_table import lines_of, losses_path, read_losses
+from harness.dcs.objectives import OBJECTIVE_OF_METHOD, OBJECTIVES
 from harness.dcs.pool import RANDOM, Pool, find_pool, pool_ids
 from harness.dcs.statistic import Point, Score, primary_of, score
 from harness.protocols import find_protocol
@@ -40,6 +39,11 @@ class ObjectiveScore:
     without_loss: tuple[str, ...]
     by_severity: tuple[float | None, ...] = ()
 
+    @property
+    def is_own(self) -> bool:
+        """Whether somebody brought the losses along (`hlbench dcs --save`): the harness did not compute them."""
+        return self.objective not in OBJECTIVES
+
 
 @dataclass(frozen=True)
 class Errors:
@@ -61,10 +65,12 @@ class Errors:
 class LookedUp:
     """What a look-up table says: errors on clean and on corrupted test images, and subset id -> why it does not count.
 
-    The errors on clean images settle which subsets count, for both. `students`: rows of the table; `planned`: of a complete one.
+    The errors on clean images settle which subsets count, for both. `students`: rows of the table, of which `diverged` have no
+    error; `planned`: rows of a complete one.
     """
 
     students: int
+    diverged: int
     planned: int
     clean: Errors
     corrupted: Errors
@@ -90,7 +96,7 @@ class PoolScores:
 
     Attributes:
         student: as protocols name it, `resnet18`.
-        students, planned: rows of the look-up table, and how many a complete one has.
+        students, diverged, planned: rows of the look-up table, those without an error, and how many rows a complete one has.
         errors: of its subsets.
         excluded: subset id -> why it does not count.
         objectives: scored against the errors on clean test images.
@@ -100,6 +106,7 @@ class PoolScores:
     pool: Pool
     student: str
     students: int
+    diverged: int
     planned: int
     errors: Errors
     excluded: Mapping[str, str]
@@ -108,9 +115,9 @@ class PoolScores:
     on_corrupted: tuple[ObjectiveScore, ...]
 
     def of_method(self, method: str) -> ObjectiveScore | None:
-        """The score of the objective that a method's images descend on, or of one that bears the method's name."""
-        wanted = {OBJECTIVE_OF_METHOD.get(method), method}
-        return next((one for one in self.objectives if one.objective in wanted), None)
+        """The score of the objective that a method's images descend on; where none is known, of own losses by its name."""
+        wanted = OBJECTIVE_OF_METHOD.get(method, method)
+        return next((one for one in self.objectives if one.objective == wanted), None)
 
 
 @dataclass(frozen=True)
@@ -126,14 +133,6 @@ class ReportedScore:
     printed: str
 
 
-def has_objective(method: str) -> bool:
-    return method in OBJECTIVE_OF_METHOD
-
-
-def why_not_expressible(method: str) -> str | None:
-    return next((one.reason for one in NOT_EXPRESSIBLE if one.name == method), None)
-
-
 def read_pool_scores(root: Path) -> tuple[PoolScores, ...]:
     """Of every pool with a look-up table in the checkout at `root`, by id. Raises as `lookup.read_table` and `read_losses`."""
     found = [pool for name in pool_ids(root) if (pool := find_pool(root, name)).subsets]
@@ -146,6 +145,7 @@ def pool_scores(root: Path, pool: Pool) -> PoolScores:
         pool=pool,
         student=find_protocol(root, pool.recipe.protocol).student_name,
         students=found.students,
+        diverged=found.diverged,
         planned=found.planned,
         errors=found.clean,
         excluded=found.excluded,
@@ -168,6 +168,7 @@ def look_up(root: Path, pool: Pool) -> LookedUp:
     by_severity = tuple(counted(lookup.ood_errors(pool, rows, severity)) for severity in lookup.SEVERITIES)
     return LookedUp(
         students=len(rows),
+        diverged=sum(row.top1_error is None for row in rows),
         planned=len(pool.subsets) * len(pool.recipe.seeds),
         clean=Errors(measured, counted(measured)),
         corrupted=Errors(corrupted, counted(corrupted), by_severity),
@@ -177,10 +178,10 @@ def look_up(root: Path, pool: Pool) -> LookedUp:
 
 def score_objectives(root: Path, pool: Pool, errors: Errors) -> tuple[ObjectiveScore, ...]:
     """Every objective of the pool's table of losses, by name. Raises as `read_losses`."""
-    by_objective: dict[str, list[LossRow]] = defaultdict(list)
-    for row in read_losses(losses_path(root, pool.stem)):
-        by_objective[row.objective].append(row)
-    return tuple(_scored(pool, errors, name, lines) for name, lines in sorted(by_objective.items()))
+    table = read_losses(losses_path(root, pool))
+    identities = {row.objective: row.identity for row in table}
+    losses = {name: {subset: line.loss for subset, line in lines_of(table, name, pool).items()} for name in sorted(identities)}
+    return tuple(score_losses(pool, errors, of_one, name, identities[name]) for name, of_one in losses.items())
 
 
 def points_of(pool: Pool, errors: Mapping[str, Sequence[float]], losses: Mapping[str, float]) -> tuple[Point, ...]:
@@ -219,12 +220,6 @@ def read_reported_scores(folder: Path) -> tuple[ReportedScore, ...]:
 def cached_score(points: tuple[Point, ...]) -> Score:
     """`score`, once for the same points: pages are built and checked in one process."""
     return score(points)
-
-
-def _scored(pool: Pool, errors: Errors, objective: str, lines: Sequence[LossRow]) -> ObjectiveScore:
-    hashes = {subset.id: subset.sha256 for subset in pool.subsets}
-    losses = {line.subset: line.loss for line in lines if hashes.get(line.subset, "").startswith(line.subset_sha256)}
-    return score_losses(pool, errors, losses, objective, lines[0].identity)
 
 
 def score_losses(pool: Pool, errors: Errors, losses: Mapping[str, float], objective: str, identity: str) -> ObjectiveScore:

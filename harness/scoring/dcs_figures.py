@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ def pool_figure(stem: str, objective: str, points: Sequence[Point]) -> Figure:
         "the selector, twins are hollow and joined to their subset."
     )
     text = svg_text(lambda: _canvas(stem, objective, points), _numbers(objective, points), bbox_inches="tight")
-    return Figure(f"{FOLDER}/{stem}-dcs-{objective.replace('_', '-')}.svg", stem, alt, text)
+    return Figure(f"{FOLDER}/{stem}-dcs-{objective}.svg", stem, alt, text)
 
 
 def _canvas(stem: str, objective: str, points: Sequence[Point]) -> Canvas:
@@ -40,8 +40,8 @@ def _canvas(stem: str, objective: str, points: Sequence[Point]) -> Canvas:
     axes = canvas.add_subplot()
     places = _places(points)
     _join_twins(axes, points, places)
-    colours = dict(zip(sorted({point.ipc for point in points}), COLOURS * 3, strict=False))
-    markers = dict(zip(sorted({point.method for point in points}), MARKERS * 4, strict=False))
+    colours = dict(zip(sorted({point.ipc for point in points}), cycle(COLOURS)))
+    markers = dict(zip(sorted({point.method for point in points}), cycle(MARKERS)))
     for point in points:
         face = colours[point.ipc] if point.subset == point.cluster else "white"
         style = {"markerfacecolor": face, "markeredgecolor": colours[point.ipc], "markeredgewidth": 0.9}

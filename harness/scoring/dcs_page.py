@@ -23,11 +23,12 @@ misleads.** Nothing is distilled here: each loss is evaluated on the same subset
 - *DCS*: subsets are compared with others of the same IPC only (ranks within each IPC, pooled), because error and loss both change
   with size. The interval (95%) resamples subsets together with their twins, and students' luck with them; *p* is of a
   permutation test within IPC; it asks for more than that twins differ from their subsets, so it can be large where the interval
-  excludes 0. *m* counts the subsets, in as many sizes as the second number says; below 30 subsets or 3 sizes there is no score.
+  excludes 0. *m* counts subsets and twins of the sizes at which both loss and error vary, so many as the second number says;
+  below 30 of them or 3 sizes there is no score.
 - *Given size* is the partial Spearman correlation given IPC, which may be what the paper prints; *raw* is Spearman's over all
   subsets, size and all.
 - *Nothing excluded*: the DCS with the subsets that the pool's rule leaves out.
-- *Without one method*: the lowest and highest DCS when all subsets of one selector are left out.
+- *Without one method*: the lowest and highest DCS when all subsets of one selector with its parameters are left out.
 - A *twin* has the same IPC and half the images, each twice. Losses of moments and gradients cannot tell it from those images
   once; students can.
 - Error is that of the last epoch under hard labels, on the whole test split. A loss that is the same for every subset has no DCS.
@@ -40,8 +41,9 @@ alone."""
 
 BOARD_MEANING = (
     "DCS: how well the loss that a method's images descend on tracks the test error of students, over the pool of fixed subsets "
-    "in [{name}]({target}): +1 perfectly, 0 not at all. It speaks for the loss, not for the set. `no loss`: a selector or a "
-    "method without one; `not given`: this project knows none for the method."
+    "in [{name}]({target}): +1 perfectly, 0 not at all, negative: it misleads. It speaks for the loss, not for the set. "
+    "`no loss`: a selector; `not expressible`: the method's loss is none of a set; `not computed`: nobody has; `not given`: this "
+    "project knows no loss of the method; `own losses`: computed by the method's authors."
 )
 
 
@@ -75,12 +77,26 @@ def dcs_cell(one: ObjectiveScore) -> str:
     return f"{_signed(found.primary)} {_range(found.interval)} (m={found.m})"
 
 
+def named(one: ObjectiveScore) -> str:
+    """`dm`; `my-loss (own losses, not computed here)`. Plain text, as a terminal shows it."""
+    return f"{one.objective} (own losses, not computed here)" if one.is_own else one.objective
+
+
+def _code(one: ObjectiveScore) -> str:
+    # Names need no escape: `loss_table.NAME` lets through only letters, digits, hyphens and underscores.
+    return f"`{one.objective}`"
+
+
+def _heading(one: ObjectiveScore) -> str:
+    return f"{_code(one)} (own losses, not computed here)" if one.is_own else _code(one)
+
+
 def _of_submission(submission: Submission, scores: PoolScores) -> str:
-    one = scores.of_method(submission.method)
-    if one is not None:
-        return dcs_cell(one)
     if submission.kind != "distilled":
         return "no loss" if submission.kind == "coreset" else NOTHING
+    one = scores.of_method(submission.method)
+    if one is not None:
+        return f"{dcs_cell(one)}{' own losses' if one.is_own else ''}"
     if submission.method in {entry.name for entry in NOT_EXPRESSIBLE}:
         return "not expressible"
     return "not computed" if submission.method in OBJECTIVE_OF_METHOD else "not given"
@@ -111,7 +127,7 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure])
 
 def _objectives_table(objectives: Sequence[ObjectiveScore]) -> str:
     headers = ["Objective", "DCS", "95%", "p", "m", "Nothing excluded", "Given size", "Raw", "Without one method", "By IPC"]
-    rows = [[f"`{one.objective}`", *_cells(one)] for one in objectives]
+    rows = [[_heading(one), *_cells(one)] for one in objectives]
     rows += [[escape(entry.title), "not expressible", *[NOTHING] * 8] for entry in NOT_EXPRESSIBLE]
     return table(headers, rows)
 
@@ -145,26 +161,26 @@ def _left_out(found: LeaveOneOut | None) -> str:
 
 
 def _notes(scores: PoolScores) -> str:
-    notes = [f"`{one.objective}`: {escape(flag)}." for one in scores.objectives for flag in one.score.flags]
+    notes = [f"{_code(one)}: {escape(flag)}." for one in scores.objectives for flag in one.score.flags]
     notes += [
-        f"`{one.objective}`: no loss of {plural(len(one.without_loss), 'subset')}."
-        for one in scores.objectives
-        if one.without_loss
+        f"{_code(one)}: no loss of {plural(len(one.without_loss), 'subset')}." for one in scores.objectives if one.without_loss
     ]
     if shares := [one.score.noise_share for one in scores.objectives if one.score.noise_share is not None]:
         share = f"{100 * max(shares):.0f}%"
         notes.append(f"Students' luck is about {share} of the variance of errors within IPC, and pulls every DCS towards 0.")
     notes += [f"{escape(entry.title)}: {escape(entry.reason)}." for entry in NOT_EXPRESSIBLE]
+    if scores.diverged:
+        notes.append(f"Diverged, without an error: {plural(scores.diverged, 'student')}.")
     lacking = scores.planned - scores.students
     if lacking:
         notes.append(f"Not complete: {plural(lacking, 'student')} of {scores.planned} are not trained yet.")
-    identities = listed([f"`{one.objective}` {one.identity}" for one in scores.objectives])
-    notes.append(f"Identities (settings, code, networks): {identities}.")
+    identities = listed([f"{_code(one)} {one.identity}" for one in scores.objectives if not one.is_own])
+    notes.append(f"Identities (settings, code, networks): {identities or 'none'}.")
     return "\n".join(f"- {note}" for note in notes)
 
 
 def _spread_table(scores: PoolScores) -> str:
-    headers = ["IPC", "Subsets", "Lowest error", "of", "Random", "Highest error", "of", "Range, points"]
+    headers = ["IPC", "Subsets and twins", "Lowest error", "of", "Random", "Highest error", "of", "Range, points"]
     rows = [
         [
             str(one.ipc),
@@ -198,8 +214,8 @@ def _on_corrupted_images(scores: PoolScores) -> list[str]:
     if not scores.corrupted.students:
         return []
     headers = ["Objective", "DCS", "95%", "p", "m", "By severity"]
-    rows = [[f"`{one.objective}`", *_cells(one)[:4], severity_cell(one)] for one in scores.on_corrupted]
-    notes = [f"- `{one.objective}`: {escape(flag)}." for one in scores.on_corrupted for flag in one.score.flags]
+    rows = [[_heading(one), *_cells(one)[:4], severity_cell(one)] for one in scores.on_corrupted]
+    notes = [f"- {_code(one)}: {escape(flag)}." for one in scores.on_corrupted for flag in one.score.flags]
     text = CORRUPTED.format(done=scores.corrupted.students, planned=scores.planned)
     return ["### On corrupted test images", text, table(headers, rows), *(["\n".join(notes)] if notes else [])]
 

@@ -12,7 +12,7 @@ from harness.scoring.markdown import GENERATED
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-# The eight colours of Okabe and Ito, told apart by colour-blind readers, but for their yellow, which is faint on white.
+# Colours of Okabe and Ito, told apart by colour-blind readers, without their yellow, which is faint on white; and a purple.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5f4690")
 NUMBERS = re.compile(r"<!-- numbers sha256 ([0-9a-f]{64}) -->")
 

@@ -23,8 +23,9 @@ from harness import canonical
 from harness.errors import EnvironmentProblem, UsageError
 from harness.paths import cache_root
 from harness.records import CurvePoint
-from harness.teachers import TeacherRecipe, write_in_one_step
+from harness.teachers import TeacherRecipe
 from harness.training.state import TrainingState
+from harness.whole_files import write_in_one_step
 
 HEADER = "hlbench"
 

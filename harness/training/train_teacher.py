@@ -32,7 +32,6 @@ from harness.teachers import (
     TeacherRecipe,
     Weights,
     write_card,
-    write_in_one_step,
 )
 from harness.training.checkpoint import (
     Checkpoint,
@@ -51,6 +50,7 @@ from harness.training.state import TrainingState
 from harness.training.students import build_student
 from harness.training.trainer import train
 from harness.training.views import training_views
+from harness.whole_files import write_in_one_step
 
 OnState = Callable[[TrainingState], None]
 
