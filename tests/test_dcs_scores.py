@@ -193,7 +193,7 @@ def test_kept_losses_stand_on_the_page_and_score_there_what_they_scored_before(r
     assert "my-loss" in out
     assert "+1.00" in out
     page = build_boards(root, root / "leaderboards/results")["digits-dcs.md"]
-    assert re.search(r"my-loss \(own losses, not computed here\) +\| \*\*\+1\.00\*\*", page)
+    assert re.search(r"`my-loss` \(own losses, not computed here\) +\| \*\*\+1\.00\*\*", page)
     # names that would pass for the harness's, for a method's whose loss it knows, for a selector's, or for somebody else's
     for name in ("dm", "DM", "dwa-noperturb", "ca2d", "sre2l", "random", "all", "minimax", "My_Loss", "../x", "a b", "<b>", ""):
         assert hlbench("dcs", "--dataset", "digits", "--losses", str(path), "--save", name)[0] == 2
@@ -290,13 +290,13 @@ def test_the_page_has_scores_on_corrupted_images_only_where_some_are_measured(ro
     write_table(root, pool, by_size_and_quality, worse_when_clean_is_better)
     before, section = page().split("### On corrupted test images")
     assert without.startswith(before.rstrip())
-    assert re.search(r"mine \(own losses, not computed here\) +\| \*\*-1\.00\*\* +\| \[-1\.00, ", section)
+    assert re.search(r"`mine` \(own losses, not computed here\) +\| \*\*-1\.00\*\* +\| \[-1\.00, ", section)
     assert "1: -1.00, 2: -1.00, 3: -1.00, 4: -1.00, 5: -1.00" in section
     assert f"{2 * len(pool.subsets)} of {2 * len(pool.subsets)} students measured" in section.replace("\n", " ")
     first = pool.subsets[0].id
     write_table(root, pool, by_size_and_quality, lambda subset: by_size_and_quality(subset) if subset.id == first else ())
     assert re.search(
-        r"mine \(own losses, not computed here\) +\| too few +\| - +\| - +\| 0 in 0 +\| - +\|",
+        r"`mine` \(own losses, not computed here\) +\| too few +\| - +\| - +\| 0 in 0 +\| - +\|",
         page().split("### On corrupted test images")[1],
     )
 
