@@ -16,7 +16,7 @@ from harness.datasets.base import Split
 from harness.dcs.objective import Scene
 from harness.dcs.objectives.dc import DC, own_gradients
 from harness.dcs.objectives.dm import DM
-from harness.dcs.objectives.random_networks import dsa_settings, images_of, random_networks
+from harness.dcs.objectives.random_networks import blank_network, draw_weights, dsa_settings, images_of
 from harness.errors import UsageError
 from harness.imageset import EncodedImages
 from harness.protocols import find_protocol
@@ -131,7 +131,8 @@ def test_classes_of_unequal_size_weigh_the_same():
 @pytest.mark.parametrize("card", ["digits/convnet-d3", "digits/convnet-d3-bn", "digits/mlp"])
 def test_each_images_own_gradient_is_what_autograd_says_of_that_image_alone(card):
     scene = replace(SCENE, backbone=read_card(ROOT, card))
-    network = next(random_networks(scene, "dc", 1))
+    network = blank_network(scene)
+    draw_weights(network, scene, "dc", 0)
     images = images_of(TRAIN, np.arange(11), scene.backbone, "cpu")
     found = own_gradients(network, images, label=3)
     weights = [weight.requires_grad_() for weight in network.parameters() if weight.ndim > 1]
@@ -194,6 +195,21 @@ def test_a_draw_depends_on_its_number_and_not_on_how_many_there_are(name):
 
 
 @BOTH
+def test_draws_that_were_done_before_an_interruption_are_not_done_again(name, tmp_path):
+    def interrupt(done, total):
+        if done > 15:  # in the second draw
+            raise KeyboardInterrupt
+
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        losses(name, balanced(2), networks=3, scene=replace(SCENE, kept=tmp_path, report=interrupt))
+    assert [path.name for path in tmp_path.iterdir()] == [f"{name}-0.safetensors"]
+    watched = replace(SCENE, kept=tmp_path, report=lambda done, total: seen.append(done))
+    assert losses(name, balanced(2), networks=3, scene=watched).tolist() == losses(name, balanced(2), networks=3).tolist()
+    assert seen == list(range(11, 31))
+
+
+@BOTH
 def test_the_global_generator_neither_moves_a_loss_nor_is_moved(name):
     first = losses(name, balanced(1), augmentation="siamese-dsa")
     torch.manual_seed(11)
@@ -213,7 +229,8 @@ def test_more_images_of_each_class_come_closer_to_the_real_ones(name):
 
 def test_batch_norm_has_the_statistics_of_sixteen_real_images_a_class_and_keeps_them():
     scene = replace(BATCH_NORM, train=few_digits(20))
-    network = next(random_networks(scene, "dm", 1))
+    network = blank_network(scene)
+    draw_weights(network, scene, "dm", 0)
     assert not network.training
     rows = np.concatenate([
         np.flatnonzero(scene.train.labels == label)[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from harness.dcs.loss_table import SHORT, LossRow, lines_of, put_losses, read_lo
 from harness.dcs.objective import Objective, Report, Scene
 from harness.dcs.pool import Pool
 from harness.errors import CheckFailed, EnvironmentProblem
+from harness.paths import cache_root
 from harness.teachers import CARD, PinnedTeacher, TeacherCard, TeacherRecipe, read_card, read_recipe, read_weights
 
 SETS_BETWEEN_WRITES = 8  # of objectives that score set by set: what an interruption costs at most
@@ -87,6 +89,7 @@ def update_losses(
 ) -> dict[str, LossRow]:
     """{subset id: line} for every subset of `rows` ({id: int64 rows}), from the table at `path` or computed and added to it.
 
+    What an interruption of a long computation has done lies in this user's cache (`dcs-draws`) until the lines are in the table.
     `identity`: `identity_of` the objective. Its lines under another one, or of a subset that changed, leave the table.
     Raises CheckFailed naming a subset whose loss is not finite; what was computed before is kept.
     """
@@ -100,9 +103,11 @@ def update_losses(
         return row.objective != objective.name or (row.identity, row.subset_sha256) == (identity, hashes.get(row.subset))
 
     for part in _parts(missing, objective.together):
-        losses = objective.losses([rows[name] for name in part], inner, settings)
+        kept = cache_root() / "dcs-draws" / digest({"identity": identity, "sets": [hashes[name] for name in part]})
+        losses = objective.losses([rows[name] for name in part], replace(inner, kept=kept), settings)
         found = [_row(objective.name, identity, name, hashes[name], values) for name, values in zip(part, losses, strict=True)]
         put_losses(path, found, stays)
+        shutil.rmtree(kept, ignore_errors=True)
         done += len(part)
         if not objective.together:
             scene.report(done, len(missing))

@@ -33,6 +33,7 @@ class Scene:
         experts: folder of expert trajectories (`hlbench teacher train --trajectories`); None where there is none.
         device: cpu or cuda:<i>.
         report: told how far it is.
+        kept: folder where draws that are done lie, for the very same sets, scene and settings; None keeps none.
     """
 
     train: Split
@@ -42,6 +43,7 @@ class Scene:
     experts: Path | None = None
     device: str = "cpu"
     report: Report = field(default=lambda done, total: None, compare=False)
+    kept: Path | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

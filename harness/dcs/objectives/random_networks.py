@@ -1,4 +1,5 @@
-"""What DM and DC share: networks of random weights, the images of a class under one augmentation, and exact class means.
+"""What DM and DC share: networks of random weights, the images of a class under one augmentation, exact class means, and draws
+that an interruption does not lose.
 
 Both losses hang on means over the images of a class alone. So every image that any set counts is seen once a draw, and each set
 takes its mean by a product with its shares. A row that a set names k times counts k; a set's counts are divided by what divides
@@ -7,11 +8,12 @@ them all, so that a set whose every row comes twice is the set of those rows, to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 
 from harness.datasets.base import Split
@@ -25,6 +27,7 @@ from harness.training.seeding import generator_for
 from harness.training.siamese import augment_siamese
 from harness.training.students import build_network, initialise
 from harness.training.views import evaluation_views
+from harness.whole_files import write_in_one_step
 
 # DC main.py, main_DM.py: the defaults of ParamDiffAug and --dsa_strategy; align_corners as MTT and DATM (methods C).
 DSA_SETTINGS: dict[str, Value] = {
@@ -41,6 +44,8 @@ DSA_SETTINGS: dict[str, Value] = {
 }
 # A mirrored digit is another shape: as protocols/digits/resnet18-hl/v1.
 DSA_BY_DATASET: dict[str, dict[str, Value]] = {"digits": {"strategy": "color_crop_cutout_scale_rotate"}}
+
+Distances = Callable[["ClassBatch"], np.ndarray]  # float64 [sets]: of one class, between each set and the real sample
 
 BATCH_NORM_IMAGES_PER_CLASS = 16  # DC main.py: BNSizePC
 BATCH_NORM_BATCH = 256
@@ -72,6 +77,35 @@ class ClassBatch:
     shares: Tensor
     mean_of: np.ndarray
     real: int
+
+
+def losses_of_draws(
+    counts: Sequence[ClassCounts],
+    scene: Scene,
+    settings: Mapping[str, Value],
+    objective: str,
+    network: nn.Module,
+    distances: Distances,
+) -> np.ndarray:
+    """float64 [sets, draws]: the mean over classes of `distances`, which see `network` with the weights of the draw.
+
+    Draws that lie in the scene's `kept` are not done again.
+    """
+    draws = int(settings["networks"])
+    found = np.zeros((len(counts[0].counts), draws))
+    for draw in range(draws):
+        kept = None if scene.kept is None else scene.kept / f"{objective}-{draw}.safetensors"
+        if kept is not None and kept.is_file():
+            found[:, draw] = load_file(kept)["losses"]
+            continue
+        draw_weights(network, scene, objective, draw)
+        for batch in class_batches(counts, scene, settings, objective, draw):
+            found[:, draw] += distances(batch)
+            scene.report(draw * len(counts) + batch.label + 1, draws * len(counts))
+        found[:, draw] /= len(counts)
+        if kept is not None:
+            write_in_one_step(kept, save({"losses": np.ascontiguousarray(found[:, draw])}))
+    return found
 
 
 def counts_by_class(sets: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> list[ClassCounts]:
@@ -132,23 +166,28 @@ def dsa_settings(settings: Mapping[str, Value]) -> Dsa:
     return Dsa(name="dsa", mode="one-op-per-batch", strategy=tuple(str(settings["strategy"]).split("_")), **values)
 
 
-def random_networks(scene: Scene, objective: str, draws: int) -> Iterator[nn.Module]:
-    """The backbone on the scene's device, frozen, in evaluation mode, once a draw with the weights of that draw.
+def blank_network(scene: Scene) -> nn.Module:
+    """The backbone on the scene's device, frozen, in evaluation mode; `draw_weights` gives it the weights of a draw."""
+    return _network(scene).to(scene.device).requires_grad_(False).eval()
+
+
+def draw_weights(network: nn.Module, scene: Scene, objective: str, draw: int) -> None:
+    """Give a network of the backbone's kind the weights of a draw.
 
     Batch norm gets the statistics of 16 real images a class and keeps them. That is what DC does (main.py, BNSizePC), but for its
     momentum of 0.1, which leaves nine tenths of the initial 0 and 1. For DM it is inferred: main_DM.py pushes all classes through
     one batch in training mode, where an image's features depend on the rest of its set.
     """
+    student, fresh = scene.backbone.student, _network(scene)
+    initialise(fresh, student.init, generator_for(draw, f"{objective}/init"))
+    network.load_state_dict(fresh.state_dict())
+    if student.norm == "batch":
+        _estimate_batch_norm(network, scene, objective, draw)
+
+
+def _network(scene: Scene) -> nn.Module:
     card = scene.backbone
-    network = build_network(card.student, card.dataset.classes, card.input.resolution, f"teachers/{card.id}")
-    network = network.to(scene.device).requires_grad_(False).eval()
-    fresh = build_network(card.student, card.dataset.classes, card.input.resolution, f"teachers/{card.id}")
-    for draw in range(draws):
-        initialise(fresh, card.student.init, generator_for(draw, f"{objective}/init"))
-        network.load_state_dict(fresh.state_dict())
-        if card.student.norm == "batch":
-            _estimate_batch_norm(network, scene, objective, draw)
-        yield network
+    return build_network(card.student, card.dataset.classes, card.input.resolution, f"teachers/{card.id}")
 
 
 @torch.no_grad()
