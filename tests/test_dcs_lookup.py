@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from harness import canonical
 from harness.cli import app
 from harness.dcs.lookup import (
+    CORRUPTIONS,
     errors,
     excluded,
     missing,
@@ -249,6 +250,20 @@ def corrupted_result(top: float = 10.0) -> OodResult:
 def put_ood(unit, top: float = 10.0) -> None:
     record = read_record(unit.record)
     write_ood_record(unit.record, record, record, corrupted_result(top), 1.0)
+
+
+def test_errors_on_corrupted_images_of_another_version_do_not_enter_the_table(tmp_path, monkeypatch):
+    from harness.datasets.corruptions import VERSION
+
+    assert VERSION == CORRUPTIONS
+    pool = small_pool(tmp_path, frozen=True)
+    replace_training(monkeypatch)
+    unit = trained(tmp_path, pool, count=1)[0]
+    record = read_record(unit.record)
+    newer = corrupted_result().model_copy(update={"corruptions": VERSION + 1})
+    write_ood_record(unit.record, record, record, newer, 1.0)
+    with pytest.raises(CheckFailed, match="of another version"):
+        update_table(tmp_path, pool)
 
 
 def test_errors_on_corrupted_images_are_measured_filled_in_and_then_kept(tmp_path, monkeypatch):

@@ -31,7 +31,8 @@ UNIT_DIGITS = 12  # of a unit's id, as elsewhere where it is shown
 MOST_BYTES = 4 << 20
 SEVERITIES = range(1, 6)
 CLEAN_COLUMNS = ("subset", "seed", "status", "top1_error", "test_loss", "unit", "code")
-OOD_COLUMNS = ("ood_error", *(f"ood_severity{severity}" for severity in SEVERITIES))
+CORRUPTIONS = 1  # `VERSION` of harness/datasets/corruptions, whose import is slow; errors of another version are other columns
+OOD_COLUMNS = (f"ood_v{CORRUPTIONS}_error", *(f"ood_v{CORRUPTIONS}_severity{severity}" for severity in SEVERITIES))
 COLUMNS = (*CLEAN_COLUMNS, *OOD_COLUMNS)
 ROUNDING = 1e-3  # cells have four decimals, so the mean of five may be off by 1e-4
 
@@ -224,6 +225,12 @@ def _row(subset: Subset, unit: Unit, record: Record) -> Row:
     code = f"{commit[:12]}{'+' if record.environment.get('git_dirty') else ''}" if commit else ""
     error, loss = (None, None) if result is None else (round(100 - result.top1, 4), round(result.test_loss, 5))
     corrupted = ood_record_of(unit.record, record)
+    if corrupted is not None and corrupted.result.corruptions != CORRUPTIONS:
+        raise CheckFailed(
+            "errors on corrupted images of another version", where=str(ood_path(unit.record)),
+            why=f"corruptions {corrupted.result.corruptions}, the table holds those of version {CORRUPTIONS}",
+            fix="delete the file and measure again: hlbench pool train --ood",
+        )  # fmt: skip
     ood = () if corrupted is None else (corrupted.result.mean, *corrupted.result.by_severity)
     ood = tuple(round(value, 4) for value in ood)
     return Row(subset.id, unit.seed, record.status, error, loss, unit.id[:UNIT_DIGITS], code, ood)
