@@ -20,7 +20,9 @@ def dcs(
         list[str] | None, typer.Argument(metavar="[OBJECTIVE]...", help="Default: those with losses. --list names all.")
     ] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="digits, tiny-imagenet, cifar100 or imagenet-1k.")] = None,
-    student: Annotated[str | None, typer.Option("--student", help="Of the pool, where a dataset has several.")] = None,
+    student: Annotated[
+        str | None, typer.Option("--student", help="Whose pool, where a dataset has several. Default: the first.")
+    ] = None,
     losses: Annotated[Path | None, typer.Option("--losses", help="CSV of your own losses: subset,loss.")] = None,
     partial: Annotated[bool, typer.Option("--partial", help="With --losses: some subsets may be missing.")] = False,
     function: Annotated[

@@ -12,9 +12,7 @@ from harness.paths import project_root
 
 pool_app = typer.Typer(help="The frozen subsets over which the DCS compares losses with errors.", **APP_SETTINGS)
 
-OfStudent = Annotated[
-    str | None, typer.Option("--student", help="Of the pool, where a dataset has several. Default: its first one's.")
-]
+OfStudent = Annotated[str | None, typer.Option("--student", help="Whose pool, where a dataset has several. Default: the first.")]
 
 
 @pool_app.command("make", epilog="Example: hlbench pool make --dataset digits")

@@ -271,9 +271,16 @@ def test_the_newest_version_of_a_pool_is_the_one_that_is_read(tmp_path):
     assert find_pool(tmp_path, ID).version == 1
 
 
+def test_a_pool_answers_to_the_name_of_its_student_also_where_it_is_the_datasets_first():
+    first, second = read_pool(ROOT, "tiny-imagenet"), read_pool(ROOT, "tiny-imagenet", "resnet18")
+    assert (first.trained_student, second.trained_student) == ("convnet-d4", "resnet18")
+    assert read_pool(ROOT, "tiny-imagenet", "convnet-d4") == first != second
+    assert read_pool(ROOT, "digits", "resnet18") == read_pool(ROOT, "digits")
+
+
 def test_a_dataset_or_student_without_a_pool_names_those_that_have_one(tmp_path):
     small_pool(tmp_path)
-    for asked in (("cifar10", None), ("digits", "resnet18"), ("digits", "../x")):
+    for asked in (("cifar10", None), ("digits", "convnet-d3"), ("digits", "../x")):
         with pytest.raises(UsageError) as refused:
             read_pool(tmp_path, *asked)
         assert ID in refused.value.fix

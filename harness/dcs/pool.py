@@ -172,6 +172,11 @@ class Pool(StrictModel):
         return self.id.split("/")[1].removeprefix(POOL).removeprefix("-") or None
 
     @property
+    def trained_student(self) -> str:
+        """`convnet-d4` of the protocol `tiny-imagenet/convnet-d4-hl/v1`."""
+        return self.recipe.protocol.partition("/")[2].partition("-hl/")[0]
+
+    @property
     def version(self) -> int:
         return version_of(self.id)
 
@@ -222,13 +227,21 @@ def pool_ids(root: Path) -> list[str]:
 
 
 def read_pool(root: Path, dataset: str, student: str | None = None) -> Pool:
-    """The newest pool of a dataset. Raises UsageError listing what there is when there is none, ProtocolError: malformed."""
-    folder = pool_id(dataset, student).rsplit("/", 1)[0]
-    versions = [known for known in pool_ids(root) if known.rsplit("/", 1)[0] == folder]
-    if not versions:
-        known = ", ".join(pool_ids(root))
-        raise UsageError(f"no pool {folder}", where="--dataset, --student", fix=f"choose that of one of: {known}")
-    return find_pool(root, max(versions, key=version_of))
+    """The newest pool of a dataset whose students are `student`; without one, of the dataset's first pool.
+
+    Raises UsageError listing what there is when there is none, ProtocolError: malformed.
+    """
+    known = pool_ids(root)
+    for folder in (pool_id(dataset, student), pool_id(dataset)):
+        family = folder.rsplit("/", 1)[0]
+        versions = [one for one in known if one.rsplit("/", 1)[0] == family]
+        pool = find_pool(root, max(versions, key=version_of)) if versions else None
+        if pool and student in (None, pool.student, pool.trained_student):
+            return pool
+    raise UsageError(
+        f"no pool of {student or dataset}", where="--dataset, --student" if student else "--dataset",
+        fix=f"choose that of one of: {', '.join(known)}",
+    )  # fmt: skip
 
 
 def find_pool(root: Path, wanted: str) -> Pool:
