@@ -23,12 +23,15 @@ def dcs(
     student: Annotated[
         str | None, typer.Option("--student", help="Whose pool, where a dataset has several. Default: the first.")
     ] = None,
-    losses: Annotated[Path | None, typer.Option("--losses", help="CSV of your own losses: subset,loss.")] = None,
+    losses: Annotated[
+        Path | None, typer.Option("--losses", help="CSV of your own: subset,loss (ids: hlbench pool show).")
+    ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="With --losses: some subsets may be missing.")] = False,
     function: Annotated[
-        str | None, typer.Option("--objective", help="module:function of your own; takes (images, labels), gives a loss.")
+        str | None,
+        typer.Option("--objective", help="module:function of your own; (uint8 [n,3,H,W], int64 [n]) -> float."),
     ] = None,
-    save: Annotated[str | None, typer.Option("--save", help="Keep your own losses in the table, under this name.")] = None,
+    save: Annotated[str | None, typer.Option("--save", help="Keep your own losses under this name, marked as own.")] = None,
     most: Annotated[int | None, typer.Option("--most-ipc", min=1, help="Compute losses of subsets up to this IPC.")] = None,
     ood: Annotated[bool, typer.Option("--ood", help="Against students' errors on corrupted test images.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="Name the objectives, and the methods that have none.")] = False,

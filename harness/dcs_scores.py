@@ -13,7 +13,8 @@ from harness.dcs.custom import find_function, losses_of_function, read_custom_lo
 from harness.dcs.loss_table import NAME, SHORT, LossRow, folded, losses_path, put_losses, read_losses
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective, objective_titles
 from harness.dcs.pool import Pool, pool_rows, read_pool
-from harness.errors import CheckFailed, UsageError
+from harness.errors import CheckFailed, EnvironmentProblem, UsageError
+from harness.freeze import read_lock
 from harness.scoring import cells
 from harness.scoring.dcs import Errors, ObjectiveScore, look_up, score_losses
 from harness.scoring.dcs import score_objectives as score_table
@@ -24,8 +25,8 @@ Report = Callable[[int, int], None]
 
 
 def frozen_pool(root: Path, dataset: str, student: str | None) -> Pool:
-    """The dataset's pool. Raises UsageError when there is none, ProtocolError when it is not as it was frozen."""
-    pool = read_pool(root, dataset, student)
+    """The dataset's newest frozen pool. Raises UsageError when there is none, ProtocolError when it is not as it was frozen."""
+    pool = read_pool(root, dataset, student, among=frozenset(read_lock(root)))
     lookup.check_frozen(root, pool)
     return pool
 
@@ -161,10 +162,27 @@ def score_rows(found: Sequence[ObjectiveScore], ood: bool = False) -> list[dict[
     ]
 
 
+def stale_losses(root: Path, pool: Pool, found: Sequence[ObjectiveScore]) -> list[str]:
+    """A line for each objective of the harness whose losses another version of it, of its settings or networks has given."""
+    from harness.dcs.losses import identity_of
+
+    lines = []
+    for one in found:
+        try:
+            now = one.identity if one.is_own else identity_of(root, pool, find_objective(one.objective))
+        except EnvironmentProblem:  # experts that nobody pinned and that are not here
+            continue
+        if now != one.identity:
+            told = f"{one.objective}: its losses are of identity {one.identity}, what is here gives {now}"
+            lines.append(f"{told}; to renew them: hlbench dcs {one.objective} {pool.options}")
+    return lines
+
+
 def remarks(root: Path, pool: Pool, found: Sequence[ObjectiveScore], ood: bool = False) -> list[str]:
     """What belongs below the table: flags, subsets without a loss, what the look-up table lacks."""
     lines = [f"{one.objective}: {flag}" for one in found for flag in one.score.flags]
     lines += [f"{one.objective}: no loss of {cells.plural(len(one.without_loss), 'subset')}" for one in found if one.without_loss]
+    lines += stale_losses(root, pool, found)
     table = look_up(root, pool)
     if ood:
         measured = f"{table.corrupted.students} of {table.planned} students measured"

@@ -241,6 +241,19 @@ def test_a_student_that_diverged_has_a_row_and_no_error(tmp_path, monkeypatch):
     assert (subset, 0) not in missing(pool, rows)
 
 
+def test_a_stray_quote_in_the_table_is_an_error_and_not_an_empty_table(tmp_path, monkeypatch):
+    pool = small_pool(tmp_path, frozen=True)
+    replace_training(monkeypatch)
+    trained(tmp_path, pool, count=2)
+    update_table(tmp_path, pool)
+    path = table_path(tmp_path, pool)
+    header, first, second = (",".join(line.split(",")[:7]) for line in path.read_text().splitlines())
+    for broken in (first.rpartition(",")[0] + ',"abc', first.rpartition(",")[0] + ",<b>"):
+        path.write_text("\n".join([header, broken, second, ""]))
+        with pytest.raises(CheckFailed, match="not the pool's"):
+            read_table(tmp_path, pool)
+
+
 def corrupted_result(top: float = 10.0) -> OodResult:
     """`top` percent at severity 1, ten points more at each further one."""
     errors = dict.fromkeys(CORRUPTION_NAMES, tuple(top + 10 * place for place in range(5)))

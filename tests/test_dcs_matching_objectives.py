@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from rded_cases import encode
+from safetensors.numpy import save
 
 from harness.datasets import load_split
 from harness.datasets.base import Split
@@ -207,6 +208,15 @@ def test_draws_that_were_done_before_an_interruption_are_not_done_again(name, tm
     watched = replace(SCENE, kept=tmp_path, report=lambda done, total: seen.append(done))
     assert losses(name, balanced(2), networks=3, scene=watched).tolist() == losses(name, balanced(2), networks=3).tolist()
     assert seen == list(range(11, 31))
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 40, save({"other": np.zeros(2)}), save({"losses": np.zeros(1)}),
+                                    save({"losses": np.full(2, np.nan)}), save({"losses": np.zeros(2, np.float32)})])  # fmt: skip
+def test_a_kept_draw_that_is_damaged_is_done_again(tmp_path, damage):
+    sets, scene = (balanced(1), balanced(2)), replace(SCENE, kept=tmp_path)
+    (tmp_path / "dm-0.safetensors").write_bytes(damage)
+    assert losses("dm", *sets, scene=scene).tolist() == losses("dm", *sets).tolist()
+    assert losses("dm", *sets, scene=scene).tolist() == losses("dm", *sets).tolist()
 
 
 @BOTH

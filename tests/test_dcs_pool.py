@@ -15,6 +15,7 @@ from harness.canonical import sha256_hex
 from harness.datasets import load_split
 from harness.dcs.make_pool import MARK, checked_rows, make_pool, twin_rows
 from harness.dcs.pool import find_pool, planned, pool_ids, pool_rows, read_pool, workspace
+from harness.dcs_scores import frozen_pool
 from harness.errors import CheckFailed, ProtocolError, SubmissionError, UsageError
 from harness.freeze import freeze, summaries, verify
 from harness.submissions import index_bytes, read_submission
@@ -268,6 +269,7 @@ def test_the_newest_version_of_a_pool_is_the_one_that_is_read(tmp_path):
     for version in (2, 10):
         (pool_file(tmp_path).parent / f"v{version}.yaml").write_text(RECIPE.replace(ID, ID.replace("/v1", f"/v{version}")))
     assert read_pool(tmp_path, "digits").version == 10
+    assert frozen_pool(tmp_path, "digits", None).version == 1  # a newer one that is not frozen yet blocks nothing
     assert find_pool(tmp_path, ID).version == 1
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
@@ -18,11 +19,11 @@ from harness import dcs_scores
 from harness.datasets import load_split
 from harness.dcs.custom import find_function, read_custom_losses
 from harness.dcs.lookup import table_path
-from harness.dcs.loss_table import LossRow, losses_path, read_losses, write_losses
+from harness.dcs.loss_table import LossRow, losses_path, put_losses, read_losses, write_losses
 from harness.dcs.losses import SETS_BETWEEN_WRITES, identity_of, update_losses
 from harness.dcs.objective import Objective, Scene
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective, objective_titles
-from harness.dcs.pool import find_pool, pool_rows
+from harness.dcs.pool import find_pool, pool_ids, pool_rows
 from harness.dcs.statistic import primary_of, score
 from harness.errors import CheckFailed, UsageError
 from harness.scoring.board import build_boards
@@ -358,12 +359,48 @@ def test_a_merge_that_mixes_two_versions_of_a_loss_is_refused(tmp_path, other):
         read_losses(tmp_path / "losses.csv")
 
 
-@pytest.mark.parametrize("name", ["digits/dcs-pool/v1", "tiny-imagenet/dcs-pool/v1"])
+@pytest.mark.parametrize("name", [name for name in pool_ids(ROOT) if losses_path(ROOT, find_pool(ROOT, name)).exists()])
 def test_the_committed_losses_are_those_of_the_code_its_settings_and_the_pinned_networks(name):
     pool = find_pool(ROOT, name)
-    stated = {line.objective: line.identity for line in read_losses(losses_path(ROOT, pool))}
+    lines = read_losses(losses_path(ROOT, pool))
+    stated = {line.objective: line.identity for line in lines if line.objective in OBJECTIVES}
     assert stated
     assert stated == {objective: identity_of(ROOT, pool, find_objective(objective)) for objective in stated}
+
+
+def test_losses_of_another_identity_are_told_with_the_command_that_renews_them(root, pool, hlbench):
+    lines = read_losses(losses_path(ROOT, pool))
+    write_losses(losses_path(root, pool), [replace(line, identity="0" * 12) for line in lines if line.objective == "dm"])
+    code, out, _ = hlbench("dcs", "--dataset", "digits")
+    assert code == 0
+    assert "dm: its losses are of identity 000000000000" in out
+    assert "hlbench dcs dm --dataset digits" in out
+    shutil.copy(losses_path(ROOT, pool), losses_path(root, pool))
+    assert "its losses are of identity" not in hlbench("dcs", "--dataset", "digits")[1]
+
+
+def test_own_losses_may_not_stand_beside_a_name_that_is_too_alike(tmp_path):
+    path, own = tmp_path / "losses.csv", LossRow("RDED-realism", "a" * 12, "ipc1-random-d0", "b" * 12, 1.0, None, 1)
+    write_losses(path, [own])
+    with pytest.raises(CheckFailed, match="do not fit"):
+        put_losses(path, [replace(own, objective="rded_realism")], lambda row: True)
+    assert read_losses(path) == (own,)
+
+
+def test_two_versions_of_the_code_at_once_are_told(root, pool):
+    path = losses_path(root, pool)
+
+    def losses(sets, scene, settings):
+        return np.array([[float(len(rows))] for rows in sets])
+
+    def other_identity(done, total):
+        write_losses(path, [replace(row, identity="b" * 12) for row in read_losses(path)])
+
+    objective = Objective("toy", "Toy", "none", ("backbone",), {}, losses, together=False)
+    scene = Scene(load_split("digits", "train"), read_card(root, "digits/convnet-d3"), report=other_identity)
+    few = dict(list(pool_rows(root, pool).items())[:3])
+    with pytest.raises(CheckFailed, match="another command replaced"):
+        update_losses(objective, "a" * 12, pool, few, scene, path)
 
 
 def test_two_commands_at_once_lose_none_of_each_others_losses(root, pool):
@@ -398,7 +435,8 @@ def test_only_the_subsets_that_are_asked_for_are_selected(root, pool, hlbench):
 
 
 @pytest.mark.parametrize("body", ["def loss(images, labels:\n", "def loss(images, labels):\n    raise KeyError('x')\n",
-                                  "def loss(images, labels):\n    return None\n", "raise SystemError('no')\n"])  # fmt: skip
+                                  "def loss(images, labels):\n    return None\n", "raise SystemError('no')\n",
+                                  "raise SystemExit(0)\n", "def loss(images, labels):\n    raise SystemExit(0)\n"])  # fmt: skip
 def test_a_function_that_fails_is_an_error_that_names_it(root, pool, hlbench, body):
     (root / "mine.py").write_text(body)
     sys.modules.pop("mine", None)

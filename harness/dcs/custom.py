@@ -56,7 +56,7 @@ def find_function(spec: str) -> Loss:
     sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(importlib.import_module(module), name)
-    except Exception as reason:  # importing runs the author's code, which may raise anything
+    except (Exception, SystemExit) as reason:  # importing runs the author's code, which may raise anything
         raise UsageError(
             f"cannot import {spec}", where="--objective", why=f"{type(reason).__name__}: {reason}",
             fix="mend it, or run this where Python finds it",
@@ -76,7 +76,7 @@ def losses_of_function(
     for done, (name, rows) in enumerate(zip(names, sets, strict=True), start=1):
         try:
             value = float(loss(np.ascontiguousarray(train.images[rows]), train.labels[rows]))
-        except Exception as reason:  # the author's code may raise anything, and return what is no number
+        except (Exception, SystemExit) as reason:  # the author's code may raise anything, and return what is no number
             why = f"{type(reason).__name__}: {reason}"
             raise UsageError(f"{spec} fails", where=name, why=why, fix="it takes (images, labels) and gives a number") from reason
         if not math.isfinite(value):

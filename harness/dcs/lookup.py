@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from harness.whole_files import write_in_one_step
 
 FOLDER = Path("leaderboards") / "dcs"
 STATUSES = ("ok", "diverged")
+CODE = re.compile(r"([0-9a-f]{12}\+?)?")
 UNIT_DIGITS = 12  # of a unit's id, as elsewhere where it is shown
 MOST_BYTES = 4 << 20
 SEVERITIES = range(1, 6)
@@ -137,7 +139,10 @@ def read_table(root: Path, pool: Pool) -> list[Row]:
     expected = {(subset.id, unit.seed): unit.id[:UNIT_DIGITS] for subset, unit in pool_units(root, pool)}
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.reader(io.StringIO(file.read(MOST_BYTES))))
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise _refused(path, 1, f"it has more than {MOST_BYTES:,} characters")
+        lines = list(csv.reader(io.StringIO(text), strict=True))
     except (UnicodeDecodeError, csv.Error) as reason:
         raise _refused(path, 1, str(reason)) from None
     if not lines or tuple(lines[0]) not in (CLEAN_COLUMNS, COLUMNS):
@@ -277,6 +282,8 @@ def _parsed(cells: list[str], width: int) -> Row:
     subset, seed, status, error, loss, unit, code = cells[: len(CLEAN_COLUMNS)]
     if status not in STATUSES or (status == "ok") != bool(error and loss):
         raise ValueError(f"status {status!r} with error {error!r} and loss {loss!r}; a student is ok and has both, or diverged")
+    if not CODE.fullmatch(code):
+        raise ValueError(f"code {code[:40]!r} is no commit")
     ood = _parsed_ood(cells[len(CLEAN_COLUMNS) :], status)
     row = Row(subset, int(seed), status, float(error) if error else None, float(loss) if loss else None, unit, code, ood)
     if row.top1_error is not None and not (0 <= row.top1_error <= 100 and 0 <= row.test_loss < float("inf")):

@@ -98,6 +98,12 @@ def put_losses(path: Path, rows: Sequence[LossRow], stays: Callable[[LossRow], b
     new = {(row.objective, row.subset) for row in rows}
     with FileLock(path.with_name(f".{path.name}.lock")):
         kept = [row for row in read_losses(path) if stays(row) and (row.objective, row.subset) not in new]
+        try:
+            _check_together([*kept, *rows])
+        except ValueError as reason:
+            raise CheckFailed(
+                "losses do not fit into the table", where=str(path), why=str(reason), fix="delete the lines of one of the two"
+            ) from reason
         write_losses(path, [*kept, *rows])
 
 

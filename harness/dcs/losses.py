@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from harness.canonical import digest
 from harness.datasets.base import Split
@@ -104,14 +105,24 @@ def update_losses(
 
     for part in _parts(missing, objective.together):
         kept = cache_root() / "dcs-draws" / digest({"identity": identity, "sets": [hashes[name] for name in part]})
-        losses = objective.losses([rows[name] for name in part], replace(inner, kept=kept), settings)
-        found = [_row(objective.name, identity, name, hashes[name], values) for name, values in zip(part, losses, strict=True)]
-        put_losses(path, found, stays)
-        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(kept.with_suffix(".lock")):
+            if missing_losses(objective, identity, pool, part, path):  # another command may have computed them meanwhile
+                losses = objective.losses([rows[name] for name in part], replace(inner, kept=kept), settings)
+                pairs = zip(part, losses, strict=True)
+                found = [_row(objective.name, identity, name, hashes[name], values) for name, values in pairs]
+                put_losses(path, found, stays)
+            shutil.rmtree(kept, ignore_errors=True)
         done += len(part)
         if not objective.together:
             scene.report(done, len(missing))
     current = _known(objective, identity, pool, path)
+    if lost := [name for name in rows if name not in current]:
+        raise CheckFailed(
+            "another command replaced losses that were just computed", where=str(path),
+            why=f"{objective.name} of {len(lost)} subsets stands there under another identity now",
+            fix="compute an objective by one version of the code at a time",
+        )  # fmt: skip
     return {name: current[name] for name in rows}
 
 

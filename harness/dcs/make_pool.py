@@ -138,8 +138,10 @@ def _source(root: Path, pool: Pool, data: Path | None) -> Source:
         folder = find_folder(root, pool.recipe.recording)
     except HlbenchError as error:
         raise UsageError(
-            f"pool {pool.id} awaits its recording", where=f"{pool.id}: recipe.recording", why=error.what,
-            fix="hlbench dynamics record, as the pool's notes say; then hlbench pool make",
+            f"pool {pool.id} {'awaits its recording' if pool.awaits_recording else 'needs its recording'}",
+            where=f"{pool.id}: recipe.recording",
+            why=f"{error.what}; subsets are selected from it",
+            fix=f"hlbench dynamics record, as the pool's notes say{'; then hlbench pool make' if pool.awaits_recording else ''}",
         ) from error  # fmt: skip
     train = load_split(pool.recipe.dataset, "train", data)
     return Source(train, open_dynamics(folder, train.labels, train.fingerprint))

@@ -226,16 +226,18 @@ def pool_ids(root: Path) -> list[str]:
     return sorted(name for name in found if is_pool(name))
 
 
-def read_pool(root: Path, dataset: str, student: str | None = None) -> Pool:
+def read_pool(root: Path, dataset: str, student: str | None = None, among: frozenset[str] = frozenset()) -> Pool:
     """The newest pool of a dataset whose students are `student`; without one, of the dataset's first pool.
 
+    `among`: ids that go before all others, as those that are frozen do.
     Raises UsageError listing what there is when there is none, ProtocolError: malformed.
     """
     known = pool_ids(root)
     for folder in (pool_id(dataset, student), pool_id(dataset)):
         family = folder.rsplit("/", 1)[0]
         versions = [one for one in known if one.rsplit("/", 1)[0] == family]
-        pool = find_pool(root, max(versions, key=version_of)) if versions else None
+        preferred = [one for one in versions if one in among] or versions
+        pool = find_pool(root, max(preferred, key=version_of)) if preferred else None
         if pool and student in (None, pool.student, pool.trained_student):
             return pool
     raise UsageError(

@@ -26,8 +26,8 @@ MARKER_SIZE = 5.5
 def pool_figure(stem: str, objective: str, points: Sequence[Point]) -> Figure:
     """`stem`: the pool's, `digits-v1`. x: rank of the loss among all points, 1 the lowest; y: mean top-1 error in percent."""
     alt = (
-        f"Rank of the {objective} loss against the test error of {len(points)} subsets of pool {stem}; colour is IPC, marker is "
-        "the selector, twins are hollow and joined to their subset."
+        f"Rank of the {objective} loss against the test error of {len(points)} subsets and twins of pool {stem}; colour is IPC, "
+        "marker is the selector, twins are hollow and joined to their subset."
     )
     text = svg_text(lambda: _canvas(stem, objective, points), _numbers(objective, points), bbox_inches="tight")
     return Figure(f"{FOLDER}/{stem}-dcs-{objective}.svg", stem, alt, text)

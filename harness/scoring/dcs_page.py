@@ -18,7 +18,8 @@ from harness.submissions import Submission
 MEANING = """\
 The Distillation Correlation Score (DCS, arXiv 2604.18811, section 4) asks of a loss: of many fixed subsets of the training
 images, do those of lower loss give students of lower test error? **Positive: aligned; 0: the loss says nothing; negative: it
-misleads.** Nothing is distilled here: each loss is evaluated on the same subsets, with the same random draws.
+misleads.** Nothing is distilled here: each loss is evaluated on the same subsets, with the same random draws for each. *Own
+losses* are those that somebody brought along; they were not computed here.
 
 - *DCS*: subsets are compared with others of the same IPC only (ranks within each IPC, pooled), because error and loss both change
   with size. The interval (95%) resamples subsets together with their twins, and students' luck with them; *p* is of a
@@ -31,6 +32,8 @@ misleads.** Nothing is distilled here: each loss is evaluated on the same subset
 - *Without one method*: the lowest and highest DCS when all subsets of one selector with its parameters are left out.
 - A *twin* has the same IPC and half the images, each twice. Losses of moments and gradients cannot tell it from those images
   once; students can.
+- A loss is a mean over random draws; their number and its standard error stand in [dcs/](dcs). The interval does not count that
+  noise.
 - Error is that of the last epoch under hard labels, on the whole test split. A loss that is the same for every subset has no DCS.
 """
 
@@ -43,7 +46,7 @@ BOARD_MEANING = (
     "DCS: how well the loss that a method's images descend on tracks the test error of students, over the pool of fixed subsets "
     "in [{name}]({target}): +1 perfectly, 0 not at all, negative: it misleads. It speaks for the loss, not for the set. "
     "`no loss`: a selector; `not expressible`: the method's loss is none of a set; `not computed`: nobody has; `not given`: this "
-    "project knows no loss of the method; `own losses`: computed by the method's authors."
+    "project knows no loss of the method; `own losses`: brought along, not computed here."
 )
 
 
@@ -175,7 +178,7 @@ def _notes(scores: PoolScores) -> str:
     if lacking:
         notes.append(f"Not complete: {plural(lacking, 'student')} of {scores.planned} are not trained yet.")
     identities = listed([f"{_code(one)} {one.identity}" for one in scores.objectives if not one.is_own])
-    notes.append(f"Identities (settings, code, networks): {identities or 'none'}.")
+    notes.append(f"Identities (settings, version of the code, networks): {identities or 'none'}.")
     return "\n".join(f"- {note}" for note in notes)
 
 

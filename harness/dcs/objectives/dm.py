@@ -49,8 +49,8 @@ def without_classifier(network: nn.Module) -> nn.Module:
     return nn.Sequential(*layers, nn.Flatten())
 
 
-# Methods E.5 ask for 20 networks and more. Sixteen are what 1 % of training TinyImageNet's pool once buys; their reliability is
-# .999 on digits (`benchmarks/dcs_draws.py`).
+# Methods E.5 ask for 20 networks and more. Sixteen are what 1 % of training TinyImageNet's pool once buys; the reliability of ten
+# is .998 at the least on digits (`python benchmarks/dcs_draws.py`).
 DM = Objective(
     name="dm",
     title="Distribution matching",

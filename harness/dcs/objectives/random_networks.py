@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 
@@ -95,17 +97,27 @@ def losses_of_draws(
     found = np.zeros((len(counts[0].counts), draws))
     for draw in range(draws):
         kept = None if scene.kept is None else scene.kept / f"{objective}-{draw}.safetensors"
-        if kept is not None and kept.is_file():
-            found[:, draw] = load_file(kept)["losses"]
+        if kept is not None and (known := _kept_losses(kept, len(found))) is not None:
+            found[:, draw] = known
             continue
         draw_weights(network, scene, objective, draw)
         for batch in class_batches(counts, scene, settings, objective, draw):
             found[:, draw] += distances(batch)
             scene.report(draw * len(counts) + batch.label + 1, draws * len(counts))
         found[:, draw] /= len(counts)
-        if kept is not None:
+        if kept is not None and np.isfinite(found[:, draw]).all():
             write_in_one_step(kept, save({"losses": np.ascontiguousarray(found[:, draw])}))
     return found
+
+
+def _kept_losses(path: Path, sets: int) -> np.ndarray | None:
+    """float64 [sets]; None where there is no file, or one that is damaged: a draw is done again."""
+    try:
+        losses = load_file(path)["losses"]
+    except (OSError, SafetensorError, KeyError):
+        return None
+    fits = losses.shape == (sets,) and losses.dtype == np.float64
+    return losses if fits and np.isfinite(losses).all() else None
 
 
 def counts_by_class(sets: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> list[ClassCounts]:
