@@ -93,6 +93,7 @@ def write_safetensors(path: Path, made: DistilledSet) -> None:
     from safetensors.numpy import save_file
 
     save_file({"images": np.stack(list(made.images)), "labels": np.ascontiguousarray(made.labels)}, path)
+    path.chmod(0o644)  # save_file leaves a file that only its owner may read
 
 
 def _write(

@@ -71,6 +71,7 @@ def test_images_that_are_not_kept_are_made_again_by_a_run_and_by_a_fetching_vali
     again, _ = load_set(submission, 0, Machine(checkout))
     assert np.array_equal(again.images, first.images)
     assert [file.name for file in (checkout / f"made/rded/{NAME}").iterdir()] == ["draw0.safetensors"]
+    assert (checkout / f"made/rded/{NAME}/draw0.safetensors").stat().st_mode & 0o777 == 0o644  # others may read it
     assert validate([path], checkout, True, True, None).errors == []
 
 
