@@ -18,10 +18,10 @@ from scipy.stats import spearmanr
 from tabulate import tabulate
 
 from harness.datasets import load_split
+from harness.dcs.lookup import frozen_pool
 from harness.dcs.losses import scene_of
 from harness.dcs.objectives import find_objective
 from harness.dcs.pool import Pool, Subset, pool_rows
-from harness.dcs_scores import frozen_pool
 from harness.paths import project_root
 from harness.scoring.dcs import look_up
 

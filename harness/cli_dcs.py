@@ -41,6 +41,7 @@ def dcs(
 ) -> None:
     """Does a lower loss go with a lower test error? Computes the losses that are missing, then scores them."""
     from harness import dcs_scores, progress, reports
+    from harness.dcs.lookup import frozen_pool
 
     root = project_root()
     if listed:
@@ -58,7 +59,7 @@ def dcs(
     ):
         if given and not used:
             raise UsageError(f"{option} has nothing to act on", where=option, fix="see hlbench dcs --help")
-    pool = dcs_scores.frozen_pool(root, dataset, student)
+    pool = frozen_pool(root, dataset, student)
     with progress.count("steps of this objective") as report:
         if losses is not None:
             found = dcs_scores.score_file(root, pool, losses, partial, save, ood)

@@ -45,13 +45,11 @@ def pool_show(dataset: DatasetName, student: OfStudent = None, as_json: Json = F
 @pool_app.command("verify", epilog="Example: hlbench pool verify --dataset digits")
 def pool_verify(dataset: DatasetName, student: OfStudent = None, data: Data = None) -> None:
     """Select every subset again, compare it with the pool's hashes and the pool with the lock."""
-    from harness.dcs.lookup import check_frozen, read_table
+    from harness.dcs.lookup import frozen_pool, read_table
     from harness.dcs.make_pool import checked_rows
-    from harness.dcs.pool import read_pool
 
     root = project_root()
-    pool = read_pool(root, dataset, student)
-    check_frozen(root, pool)
+    pool = frozen_pool(root, dataset, student)
     rows, table = checked_rows(root, pool, data), read_table(root, pool)
     print(
         f"{pool.id}: {len(rows)} subsets selected again, every hash the same; the {len(table)} rows of its look-up table fit it."
@@ -74,13 +72,13 @@ def pool_train(
 ) -> None:
     """Train the students of a pool that have no record yet, small IPC first. Run it again to resume."""
     from harness import plan, progress, reports
-    from harness.dcs.lookup import pool_units
-    from harness.dcs.pool import pool_rows, read_pool, workspace
+    from harness.dcs.lookup import frozen_pool, pool_units
+    from harness.dcs.pool import pool_rows, workspace
     from harness.runner import default_workers
     from harness.work import Machine
 
     root = project_root()
-    pool = read_pool(root, dataset, student)
+    pool = frozen_pool(root, dataset, student)
     units = [unit for _, unit in pool_units(root, pool, numbers_or_all(ipc, "--ipc"), numbers_or_all(seeds, "--seeds"))]
     if ood:
         units = plan.with_ood(units)
@@ -97,10 +95,9 @@ def pool_table(dataset: DatasetName, student: OfStudent = None, as_json: Json = 
     """Merge what has been measured into the committed look-up table, and say what is missing."""
     from harness import reports
     from harness.dcs import lookup
-    from harness.dcs.pool import read_pool
 
     root = project_root()
-    pool = read_pool(root, dataset, student)
+    pool = lookup.frozen_pool(root, dataset, student)
     rows = lookup.update_table(root, pool)
     measured = lookup.errors(pool, rows)
     lacking, dropped = lookup.missing(pool, rows), lookup.excluded(pool, measured)

@@ -10,11 +10,10 @@ from harness.canonical import digest, file_sha256
 from harness.coresets import SELECTORS
 from harness.dcs import lookup
 from harness.dcs.custom import find_function, losses_of_function, read_custom_losses
-from harness.dcs.loss_table import NAME, SHORT, LossRow, folded, losses_path, put_losses, read_losses
+from harness.dcs.loss_table import NAME, SHORT, LossRow, folded, losses_path, put_losses, read_losses, subset_hashes
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective, objective_titles
-from harness.dcs.pool import Pool, pool_rows, read_pool
+from harness.dcs.pool import Pool, pool_rows
 from harness.errors import CheckFailed, EnvironmentProblem, UsageError
-from harness.freeze import read_lock
 from harness.scoring import cells
 from harness.scoring.dcs import Errors, ObjectiveScore, look_up, score_losses
 from harness.scoring.dcs import score_objectives as score_table
@@ -22,13 +21,6 @@ from harness.scoring.dcs_page import dcs_cell, named, severity_cell
 
 ALL = "all"
 Report = Callable[[int, int], None]
-
-
-def frozen_pool(root: Path, dataset: str, student: str | None) -> Pool:
-    """The dataset's newest frozen pool. Raises UsageError when there is none, ProtocolError when it is not as it was frozen."""
-    pool = read_pool(root, dataset, student, among=frozenset(read_lock(root)))
-    lookup.check_frozen(root, pool)
-    return pool
 
 
 def require_students(root: Path, pool: Pool) -> None:
@@ -114,7 +106,7 @@ def _score_own(
     if keep:
         _keep(root, pool, losses, name, sha256)
     require_students(root, pool)
-    return score_losses(pool, _errors(root, pool, ood), losses, name, sha256[:SHORT])
+    return score_losses(pool, _errors(root, pool, ood), losses, name, sha256[:SHORT], is_own=True)
 
 
 def _errors(root: Path, pool: Pool, ood: bool) -> Errors:
@@ -134,7 +126,7 @@ def _keep(root: Path, pool: Pool, losses: Mapping[str, float], name: str, sha256
         )  # fmt: skip
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no name", where="--save", fix="use up to 40 of a-z, A-Z, 0-9, '-' and '_'")
-    hashes = {subset.id: subset.sha256[:SHORT] for subset in pool.subsets}
+    hashes = subset_hashes(pool)
     own = [LossRow(name, sha256[:SHORT], subset, hashes[subset], loss, None, 1) for subset, loss in losses.items()]
     put_losses(path, own, stays=lambda row: row.objective != name)
 

@@ -40,6 +40,15 @@ def trained(root: Path, pool, count: int | None = None, **chosen) -> list:
     return units
 
 
+def looked_up(root: Path, monkeypatch, count: int):
+    """(a frozen pool, its table with the first `count` students)."""
+    pool = small_pool(root, frozen=True)
+    replace_training(monkeypatch)
+    trained(root, pool, count=count)
+    update_table(root, pool)
+    return pool, table_path(root, pool)
+
+
 def hlbench(root: Path, monkeypatch, *arguments: str):
     monkeypatch.chdir(root)
     return CliRunner().invoke(app, ["pool", *arguments, "--dataset", "digits"])
@@ -146,11 +155,7 @@ def test_rows_stay_when_their_records_are_gone(tmp_path, monkeypatch):
     ],
 )
 def test_a_row_that_is_not_the_pools_is_refused_with_its_line(tmp_path, monkeypatch, column, value, said):
-    pool = small_pool(tmp_path, frozen=True)
-    replace_training(monkeypatch)
-    trained(tmp_path, pool, count=2)
-    update_table(tmp_path, pool)
-    path = table_path(tmp_path, pool)
+    pool, path = looked_up(tmp_path, monkeypatch, count=2)
     lines = path.read_text().splitlines()
     cells = lines[1].split(",")
     cells[column] = value
@@ -163,11 +168,7 @@ def test_a_row_that_is_not_the_pools_is_refused_with_its_line(tmp_path, monkeypa
 
 
 def test_a_row_twice_and_a_table_of_other_columns_are_refused(tmp_path, monkeypatch):
-    pool = small_pool(tmp_path, frozen=True)
-    replace_training(monkeypatch)
-    trained(tmp_path, pool, count=1)
-    update_table(tmp_path, pool)
-    path = table_path(tmp_path, pool)
+    pool, path = looked_up(tmp_path, monkeypatch, count=1)
     text = path.read_text()
     path.write_text(text + text.splitlines()[1] + "\n")
     with pytest.raises(CheckFailed, match="there twice"):
@@ -227,11 +228,7 @@ def test_nothing_of_a_size_counts_before_random_is_measured_there(tmp_path):
 
 
 def test_a_student_that_diverged_has_a_row_and_no_error(tmp_path, monkeypatch):
-    pool = small_pool(tmp_path, frozen=True)
-    replace_training(monkeypatch)
-    trained(tmp_path, pool, count=2)
-    update_table(tmp_path, pool)
-    path = table_path(tmp_path, pool)
+    pool, path = looked_up(tmp_path, monkeypatch, count=2)
     lines = path.read_text().splitlines()
     subset, seed, _, _, _, *rest = lines[1].split(",")
     path.write_text("\n".join([lines[0], ",".join([subset, seed, "diverged", "", "", *rest]), lines[2], ""]))
@@ -242,11 +239,7 @@ def test_a_student_that_diverged_has_a_row_and_no_error(tmp_path, monkeypatch):
 
 
 def test_a_stray_quote_in_the_table_is_an_error_and_not_an_empty_table(tmp_path, monkeypatch):
-    pool = small_pool(tmp_path, frozen=True)
-    replace_training(monkeypatch)
-    trained(tmp_path, pool, count=2)
-    update_table(tmp_path, pool)
-    path = table_path(tmp_path, pool)
+    pool, path = looked_up(tmp_path, monkeypatch, count=2)
     header, first, second = (",".join(line.split(",")[:7]) for line in path.read_text().splitlines())
     for broken in (first.rpartition(",")[0] + ',"abc', first.rpartition(",")[0] + ",<b>"):
         path.write_text("\n".join([header, broken, second, ""]))

@@ -13,9 +13,9 @@ from small_pool import DAY, ID, RECIPE, ROOT, pool_checkout, pool_file, small_po
 
 from harness.canonical import sha256_hex
 from harness.datasets import load_split
+from harness.dcs.lookup import frozen_pool
 from harness.dcs.make_pool import MARK, checked_rows, make_pool, twin_rows
 from harness.dcs.pool import find_pool, planned, pool_ids, pool_rows, read_pool, workspace
-from harness.dcs_scores import frozen_pool
 from harness.errors import CheckFailed, ProtocolError, SubmissionError, UsageError
 from harness.freeze import freeze, summaries, verify
 from harness.submissions import index_bytes, read_submission

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from statistics import fmean
 
@@ -17,9 +18,10 @@ from small_checkout import submit
 
 from harness import dcs_scores
 from harness.datasets import load_split
+from harness.dcs import losses as losses_module
 from harness.dcs.custom import find_function, read_custom_losses
-from harness.dcs.lookup import table_path
-from harness.dcs.loss_table import LossRow, losses_path, put_losses, read_losses, write_losses
+from harness.dcs.lookup import frozen_pool, table_path
+from harness.dcs.loss_table import LossRow, losses_path, put_losses, read_losses, subset_hashes, write_losses
 from harness.dcs.losses import SETS_BETWEEN_WRITES, identity_of, update_losses
 from harness.dcs.objective import Objective, Scene
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective, objective_titles
@@ -43,7 +45,7 @@ def root(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pool(root):
-    return dcs_scores.frozen_pool(root, "digits", None)
+    return frozen_pool(root, "digits", None)
 
 
 @pytest.fixture
@@ -385,6 +387,30 @@ def test_own_losses_may_not_stand_beside_a_name_that_is_too_alike(tmp_path):
     with pytest.raises(CheckFailed, match="do not fit"):
         put_losses(path, [replace(own, objective="rded_realism")], lambda row: True)
     assert read_losses(path) == (own,)
+
+
+def test_own_losses_in_a_file_named_after_an_objective_are_still_own(root, pool, tmp_path, hlbench):
+    shutil.copy(losses_path(ROOT, pool), losses_path(root, pool))
+    code, out, _ = hlbench("dcs", "--dataset", "digits", "--losses", str(loss_file(tmp_path / "dm.csv", pool)), "--json")
+    assert code == 0
+    assert [one["own_losses"] for one in json.loads(out)["objectives"]] == [True]
+    out = hlbench("dcs", "--dataset", "digits", "--losses", str(tmp_path / "dm.csv"))[1]
+    assert "its losses are of identity" not in out
+
+
+def test_what_another_command_has_computed_meanwhile_is_not_computed_again(root, pool, monkeypatch):
+    path, rows = losses_path(root, pool), dict(list(pool_rows(root, pool).items())[:3])
+    theirs = [LossRow("toy", "a" * 12, name, subset_hashes(pool)[name], 5.0, None, 1) for name in rows]
+
+    @contextmanager
+    def waited_for_another(lock):
+        write_losses(path, theirs)
+        yield
+
+    monkeypatch.setattr(losses_module, "FileLock", waited_for_another)
+    objective = Objective("toy", "Toy", "none", ("backbone",), {}, lambda *_: pytest.fail("computed again"))
+    scene = Scene(load_split("digits", "train"), read_card(root, "digits/convnet-d3"))
+    assert {row.loss for row in update_losses(objective, "a" * 12, pool, rows, scene, path).values()} == {5.0}
 
 
 def test_two_versions_of_the_code_at_once_are_told(root, pool):

@@ -354,9 +354,9 @@ def test_options_of_the_search_are_refused_where_nothing_is_searched(run, capsys
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_set_has_the_account_of_a_whole_search_on_this_projects_protocol(path):
     made, data = read_submission(path), os.environ.get("HLBENCH_DATA")
-    if made.dataset != "digits" and not data:
-        pytest.skip(f"HLBENCH_DATA not set: no {made.dataset} here")
     folder = Path(data) if data else None
+    if made.dataset != "digits" and not (folder and (folder / made.dataset).is_dir()):
+        pytest.skip(f"HLBENCH_DATA has no {made.dataset}")
     assert "chooses beta" in check_account(ROOT, made, folder)
     account = json.loads(account_path(ROOT, made).read_bytes())
     asked, train = account["question"], load_split(made.dataset, "train", folder)

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 
 from harness import canonical
-from harness.dcs.pool import RANDOM, Pool, Subset, check_protocol, index_path, workspace
+from harness.dcs.pool import RANDOM, Pool, Subset, check_protocol, index_path, read_pool, workspace
 from harness.errors import CheckFailed, ProtocolError, UsageError
 from harness.freeze import read_lock
 from harness.ood_records import ood_path, ood_record_of
@@ -209,6 +209,13 @@ def excluded(pool: Pool, measured: Mapping[str, Sequence[float]]) -> dict[str, s
         if means[subset.id] > limit:
             reasons[subset.id] = f"error {means[subset.id]:.2f} %, above {limit:.2f} % (Random {baseline:.2f} %)"
     return reasons
+
+
+def frozen_pool(root: Path, dataset: str, student: str | None) -> Pool:
+    """The dataset's newest frozen pool. Raises UsageError when there is none, ProtocolError when it is not as it was frozen."""
+    pool = read_pool(root, dataset, student, among=frozenset(read_lock(root)))
+    check_frozen(root, pool)
+    return pool
 
 
 def check_frozen(root: Path, pool: Pool) -> None:

@@ -53,9 +53,14 @@ def folded(name: str) -> str:
     return name.lower().replace("-", "_")
 
 
+def subset_hashes(pool: Pool) -> dict[str, str]:
+    """{subset id: the first 12 hex digits of its index's sha256}, as lines name it."""
+    return {subset.id: subset.sha256[:SHORT] for subset in pool.subsets}
+
+
 def lines_of(table: Sequence[LossRow], objective: str, pool: Pool) -> dict[str, LossRow]:
     """{subset id: line} of one objective, of the pool's subsets as they are."""
-    hashes = {subset.id: subset.sha256[:SHORT] for subset in pool.subsets}
+    hashes = subset_hashes(pool)
     return {row.subset: row for row in table if row.objective == objective and hashes.get(row.subset) == row.subset_sha256}
 
 

@@ -13,7 +13,7 @@ from filelock import FileLock
 from harness.canonical import digest
 from harness.datasets.base import Split
 from harness.dcs.experts import find_experts, read_experts_card
-from harness.dcs.loss_table import SHORT, LossRow, lines_of, put_losses, read_losses
+from harness.dcs.loss_table import SHORT, LossRow, lines_of, put_losses, read_losses, subset_hashes
 from harness.dcs.objective import Objective, Report, Scene
 from harness.dcs.pool import Pool
 from harness.errors import CheckFailed, EnvironmentProblem
@@ -94,7 +94,7 @@ def update_losses(
     `identity`: `identity_of` the objective. Its lines under another one, or of a subset that changed, leave the table.
     Raises CheckFailed naming a subset whose loss is not finite; what was computed before is kept.
     """
-    hashes = {subset.id: subset.sha256[:SHORT] for subset in pool.subsets}
+    hashes = subset_hashes(pool)
     missing = missing_losses(objective, identity, pool, list(rows), path)
     settings = objective.settings_for(pool.recipe.dataset)
     inner = scene if objective.together else replace(scene, report=lambda done, total: None)

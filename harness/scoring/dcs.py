@@ -28,6 +28,7 @@ class ObjectiveScore:
         points, score: of the subsets that count.
         of_all: the primary value of every measured subset, those that the pool's rule excludes among them.
         without_loss: counted subsets that its table lacks.
+        is_own: whether somebody brought the losses along (`hlbench dcs --losses`): the harness did not compute them.
         by_severity: on corrupted images the primary value at severity 1, ..., 5; () on clean ones, and where there is no score.
     """
 
@@ -37,12 +38,8 @@ class ObjectiveScore:
     score: Score
     of_all: float | None
     without_loss: tuple[str, ...]
+    is_own: bool
     by_severity: tuple[float | None, ...] = ()
-
-    @property
-    def is_own(self) -> bool:
-        """Whether somebody brought the losses along (`hlbench dcs --save`): the harness did not compute them."""
-        return self.objective not in OBJECTIVES
 
 
 @dataclass(frozen=True)
@@ -181,7 +178,10 @@ def score_objectives(root: Path, pool: Pool, errors: Errors) -> tuple[ObjectiveS
     table = read_losses(losses_path(root, pool))
     identities = {row.objective: row.identity for row in table}
     losses = {name: {subset: line.loss for subset, line in lines_of(table, name, pool).items()} for name in sorted(identities)}
-    return tuple(score_losses(pool, errors, of_one, name, identities[name]) for name, of_one in losses.items())
+    return tuple(
+        score_losses(pool, errors, of_one, name, identities[name], is_own=name not in OBJECTIVES)
+        for name, of_one in losses.items()
+    )
 
 
 def points_of(pool: Pool, errors: Mapping[str, Sequence[float]], losses: Mapping[str, float]) -> tuple[Point, ...]:
@@ -222,11 +222,13 @@ def cached_score(points: tuple[Point, ...]) -> Score:
     return score(points)
 
 
-def score_losses(pool: Pool, errors: Errors, losses: Mapping[str, float], objective: str, identity: str) -> ObjectiveScore:
+def score_losses(
+    pool: Pool, errors: Errors, losses: Mapping[str, float], objective: str, identity: str, is_own: bool
+) -> ObjectiveScore:
     """The score of {subset id: loss}."""
     points = points_of(pool, errors.counted, losses)
     of_all = primary_of(points_of(pool, errors.measured, losses))
     without, found = tuple(name for name in errors.counted if name not in losses), cached_score(points)
     severities = () if found.primary is None else errors.by_severity
     by_severity = tuple(primary_of(points_of(pool, one, losses)) for one in severities)
-    return ObjectiveScore(objective, identity, points, found, of_all, without, by_severity)
+    return ObjectiveScore(objective, identity, points, found, of_all, without, is_own, by_severity)

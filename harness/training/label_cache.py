@@ -6,14 +6,12 @@ that is not what was written is computed again.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from harness.canonical import sha256_hex
@@ -23,6 +21,7 @@ from harness.teachers import PinnedTeacher
 from harness.training.engine import Engine
 from harness.training.teacher import build_teacher
 from harness.training.views import evaluation_views
+from harness.whole_files import write_in_one_step
 
 
 def image_logits(teacher: PinnedTeacher, image_set: ImageSet, engine: Engine) -> Tensor:
@@ -58,15 +57,7 @@ def read_logits(path: Path, shape: tuple[int, int]) -> Tensor | None:
 
 
 def write_logits(path: Path, logits: Tensor) -> None:
-    """In one step, so that a process that reads sees all of it or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".logits.")
-    os.close(handle)
-    try:
-        save_file({"logits": logits.contiguous()}, temporary, metadata={"logits_sha256": _sha256(logits)})
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_in_one_step(path, save({"logits": logits.contiguous()}, metadata={"logits_sha256": _sha256(logits)}))
 
 
 def _sha256(logits: Tensor) -> str:
