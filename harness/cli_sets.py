@@ -56,6 +56,9 @@ def select(
     search_seeds: Annotated[
         str | None, typer.Option("--search-seeds", help="With el2n-best: as 5,6,7. Default: three the protocol does not list.")
     ] = None,
+    search_step: Annotated[
+        float | None, typer.Option("--search-step", help="With el2n-best: how far windows begin apart: 0.1, 0.2 or 0.3.")
+    ] = None,
     device: Device = "auto",
     data: Data = None,
     verify: Annotated[Path | None, typer.Option("--verify", help="Make this submission again and compare every byte.")] = None,
@@ -67,9 +70,9 @@ def select(
     """
     given = named_values(param)
     searches = method == EL2N_BEST and "beta" not in given
-    if not searches and (protocol or search_seeds):
+    if not searches and (protocol or search_seeds or search_step is not None):
         raise UsageError(
-            "--protocol and --search-seeds are for the search of el2n-best", where=method or "--verify",
+            "--protocol, --search-seeds and --search-step are for the search of el2n-best", where=method or "--verify",
             fix="leave them out; a beta that is named is not searched",
         )  # fmt: skip
     if listed:
@@ -85,6 +88,8 @@ def select(
     elif searches:
         students = {"protocol": protocol, "student": student, "device": device_of(device)}
         students["seeds"] = numbers_or_all(search_seeds, "--search-seeds")
+        if search_step is not None:
+            students["step"] = search_step
         _search(students, dataset=dataset, ipc=ipc, draws=draws, data=data, slug=slug, dynamics=dynamics, parameters=given)
     else:
         _select(method, dataset=dataset, ipc=ipc, draws=draws, data=data, slug=slug, dynamics=dynamics, parameters=given)

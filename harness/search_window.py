@@ -18,7 +18,7 @@ import numpy as np
 
 from harness import canonical
 from harness.coresets import SELECTORS
-from harness.coresets.el2n_best import choose_window, hold_out, window_grid
+from harness.coresets.el2n_best import STEP, STEPS, choose_window, hold_out, window_grid
 from harness.datasets import load_split
 from harness.datasets.base import Split
 from harness.environment import package_version
@@ -47,13 +47,15 @@ class Students:
     """Who is trained on every window. `protocol` None: the dataset's newest frozen one of `student` under hard labels.
 
     `seeds` None: the first three that the protocol does not list, so that no window is chosen by the very students it will be
-    measured with. `device`: auto, cpu, cuda or cuda:<i>.
+    measured with. `device`: auto, cpu, cuda or cuda:<i>. `step`: how far windows begin apart, one of `STEPS`; a finer search
+    remembers the students of a coarser one.
     """
 
     protocol: str | None = None
     student: str = "resnet18"
     seeds: tuple[int, ...] | None = None
     device: str = "auto"
+    step: float = STEP
 
 
 def make_best(
@@ -81,6 +83,7 @@ def make_best(
     from harness.work import Machine, prepare_torch
 
     students, selector = students or Students(), SELECTORS[METHOD]
+    _check_step(students.step)
     settled = selector.settle(parameters or {})
     check_draws(selector, draws)
     submission_folder(root, slug or METHOD)
@@ -97,7 +100,7 @@ def make_best(
         device=device.partition(":")[0], torch=package_version("torch"),
     )  # fmt: skip
     top1 = _last_epoch_of(protocol, ipc, device, train_student or train_and_evaluate)
-    account = find_window(question, train, recording.el2n, seeds, top1, say)
+    account = find_window(question, train, recording.el2n, seeds, top1, say, students.step)
     found = {"beta": f"{account.chosen:g}", "searched": account.sha256}
     made = make_coreset(root, METHOD, dataset, ipc, draws, data, slug, dynamics, {**(parameters or {}), **found})
     write_in_one_step(account_path(root, made), account.contents)
@@ -124,6 +127,7 @@ def find_window(
     seeds: tuple[int, ...],
     top1: Measure,
     say: Say = print,
+    step: float = STEP,
 ) -> Account:
     """The account of a search: every window of the grid, one student a seed, the best mean (ties: the smallest beta).
 
@@ -132,6 +136,7 @@ def find_window(
         scores: float32 [snapshots, N], EL2N of the rows of `train`.
         top1: (images of a window, held-out rows as a split, seed) -> percent of them right at the last epoch; asked once a
             student, and not for those that the cache remembers.
+        step: share of a class by which each window begins after the one before.
 
     Raises UsageError when `train` is no training split, and what `hold_out` and `choose_window` raise.
     """
@@ -139,7 +144,7 @@ def find_window(
         raise UsageError("a window is chosen on the training split", why=f"given: {train.name}", fix="give the training split")
     candidates, held = hold_out(train.labels, question.held_out, question.held_out_seed)
     held_out = Split(train.dataset, "train", _images(train, held), train.labels[held], train.fingerprint)
-    grid = window_grid(train.labels[candidates], question.ipc)
+    grid = window_grid(train.labels[candidates], question.ipc, step)
     memory, windows = Memory(question), []
     pace = _Pace(len(grid) * len(seeds), say)
 
@@ -158,6 +163,14 @@ def find_window(
     chosen = choose_window(scores, train.labels, question.ipc, mean_top1, candidates, grid)
     say(f"beta {chosen.beta:g}: {chosen.accuracies[chosen.beta]:.2f} % of the held-out rows, the best of {len(grid)} windows")
     return Account(question=question, held_out_rows=len(held), seeds=seeds, windows=tuple(windows), chosen=chosen.beta)
+
+
+def _check_step(step: float) -> None:
+    if step not in STEPS:
+        raise UsageError(
+            f"windows cannot begin {step:g} apart", where="--search-step",
+            why="every window must be one of SelMatch's grid", fix=f"choose from: {', '.join(f'{known:g}' for known in STEPS)}",
+        )  # fmt: skip
 
 
 def hard_label_protocol(root: Path, dataset: str, students: Students) -> Protocol:
@@ -207,8 +220,8 @@ class Memory:
         return self.top1.get(f"{beta:g} {seed}")
 
     def keep(self, beta: float, seed: int, top1: float) -> float:
-        """`top1`, after the file was replaced in one step."""
-        self.top1[f"{beta:g} {seed}"] = top1
+        """`top1`, after the file was replaced in one step; what a search beside this one wrote meanwhile stays in it."""
+        self.top1 = {**self.top1, **self._read(), f"{beta:g} {seed}": top1}
         text = json.dumps({"question": self.asked, "top1 of beta and seed": self.top1}, indent=1, allow_nan=False)
         write_in_one_step(self.path, text.encode() + b"\n")
         return top1

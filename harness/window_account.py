@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from harness import canonical
-from harness.coresets.el2n_best import STEP, hold_out, window_grid
+from harness.coresets.el2n_best import STEP, STEPS, hold_out, window_grid
 from harness.datasets import load_split
 from harness.errors import CheckFailed
 from harness.records import Percent
@@ -64,14 +64,20 @@ class Account(StrictModel):
     @model_validator(mode="after")
     def _chosen_by_the_rule(self):
         for position, window in enumerate(self.windows):
-            if window.beta != round(position * STEP, 9) or len(window.top1) != len(self.seeds):
-                raise ValueError(f"window {position} begins at {position * STEP:g} and has one top1 a seed")
+            if window.beta != round(position * self.step, 9) or len(window.top1) != len(self.seeds):
+                raise ValueError(f"window {position} begins at {position * self.step:g} and has one top1 a seed")
             if window.mean != round(fmean(window.top1), 9):
                 raise ValueError(f"the mean at beta {window.beta:g} is not that of its top1")
         best = max(self.windows, key=lambda window: window.mean)
         if self.chosen != best.beta:
             raise ValueError(f"the rule chooses {best.beta:g}, not {self.chosen:g}")
         return self
+
+    @property
+    def step(self) -> float:
+        """How far the windows begin apart: one of `STEPS`, or `STEP` where no second window tells."""
+        second = self.windows[1].beta if len(self.windows) > 1 else STEP
+        return second if second in STEPS else STEP
 
     @cached_property
     def contents(self) -> bytes:
@@ -116,10 +122,11 @@ def check_account(root: Path, submission: Submission, data: Path | None = None) 
             raise _differs(path, f"{name}: {searched} in the search, {submitted} in the submission")
     labels = load_split(submission.dataset, "train", data).labels
     candidates, _ = hold_out(labels, asked.held_out, asked.held_out_seed)
-    looked_at, grid = [window.beta for window in account.windows], window_grid(labels[candidates], asked.ipc)
+    looked_at = [window.beta for window in account.windows]
+    grid = window_grid(labels[candidates], asked.ipc, account.step)
     if looked_at != grid:
         raise _differs(path, f"it looked at {len(looked_at)} windows of {len(grid)}")
-    return f"; {ACCOUNT} chooses beta {account.chosen:g} of {len(account.windows)}"
+    return f"; {ACCOUNT} chooses beta {account.chosen:g} of {len(account.windows)} windows, {account.step:g} apart"
 
 
 def _read(path: Path) -> Account:

@@ -14,7 +14,7 @@ from dynamics_runs import add_small_protocol, thirty_digits
 
 from harness import canonical, reference, search_window
 from harness.cli import main
-from harness.coresets.el2n_best import hold_out, window_grid
+from harness.coresets.el2n_best import STEPS, hold_out, window_grid
 from harness.datasets import load_split
 from harness.datasets.base import Split
 from harness.errors import CheckFailed, UsageError
@@ -95,8 +95,8 @@ def no_student(*_):
     raise AssertionError("a student was trained")
 
 
-def search(root: Path, ipc: int = 5, train_student=student, seeds=(0, 1), **given):
-    students = Students(seeds=seeds, device="cpu")
+def search(root: Path, ipc: int = 5, train_student=student, seeds=(0, 1), step=0.1, **given):
+    students = Students(seeds=seeds, device="cpu", step=step)
     given = {"dynamics": RECORDING, "students": students, "say": lambda line: None, "train_student": train_student, **given}
     return make_best(root, "digits", ipc, **given)
 
@@ -175,6 +175,25 @@ def test_an_interrupted_search_goes_on_with_the_student_it_lost(few):
     assert len(after) == 2 * len(whole.windows) - 5 + len(more.windows)  # one more seed, and no student again
 
 
+def test_students_of_a_coarser_grid_are_remembered_for_the_finer_one(few):
+    split, scores = few
+    said = []
+    whole = find_window(question(split, torch="another"), split, scores, (0,), taste, lambda line: None)
+    coarse = find_window(question(split), split, scores, (0,), taste, lambda line: None, 0.3)
+    assert [window.beta for window in coarse.windows] == [0, 0.3, 0.6]
+    assert coarse.windows == whole.windows[::3]
+    assert find_window(question(split), split, scores, (0,), taste, said.append).windows == whole.windows
+    assert sum("remembered" in line for line in said) == 3
+
+
+def test_a_search_keeps_what_one_beside_it_remembered_meanwhile(few):
+    split, _ = few
+    first, second = search_window.Memory(question(split)), search_window.Memory(question(split))
+    first.keep(0.1, 0, 40.0)
+    second.keep(0.2, 0, 50.0)
+    assert search_window.Memory(question(split)).top1 == {"0.1 0": 40.0, "0.2 0": 50.0}
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -215,6 +234,12 @@ def test_the_submission_is_made_again_from_its_command_without_a_student_and_wit
     before = (root / made.relative_path).read_bytes()
     again = search(root, parameters={"held_out": "0.2"}, train_student=no_student)
     assert (root / again.relative_path).read_bytes() == before
+
+
+def test_a_coarser_search_makes_a_submission_that_says_so_and_verifies(root):
+    made = search(root, step=0.3)
+    assert check_account(root, made).endswith("of 4 windows, 0.3 apart")
+    assert "every byte the same" in verify_submission(root, root / made.relative_path)
 
 
 def test_an_account_that_was_lost_altered_or_is_another_sets_is_found_out(root):
@@ -303,6 +328,8 @@ def test_a_diverged_student_stops_the_search_and_is_not_remembered(root):
         ({"students": Students(student="resnet9")}, "no frozen resnet9 protocol"),
         ({"students": Students(seeds=(1, 1))}, "are no seeds"),
         ({"students": Students(seeds=(-1, 1))}, "are no seeds"),
+        ({"students": Students(step=0.25)}, "windows cannot begin 0.25 apart"),
+        ({"students": Students(step=float("nan"))}, "windows cannot begin nan apart"),
         ({"ipc": 86}, "fewer than IPC 86"),
     ],
 )
@@ -345,9 +372,11 @@ def test_the_command_trains_real_students_and_verifies(root, run, monkeypatch, c
     assert run("select", "--verify", made.relative_path) == 1
 
 
+@pytest.mark.parametrize("searched", ["--search-seeds", "--search-step"])
 @pytest.mark.parametrize("arguments", [["el2n-easy"], ["el2n-best", "--param", "beta=0.1"]])
-def test_options_of_the_search_are_refused_where_nothing_is_searched(run, capsys, arguments):
-    assert run("select", *arguments, "--dataset", "digits", "--ipc", "1", "--dynamics", RECORDING, "--search-seeds", "5") == 2
+def test_options_of_the_search_are_refused_where_nothing_is_searched(run, capsys, arguments, searched):
+    options = ["--dataset", "digits", "--ipc", "1", "--dynamics", RECORDING, searched, "0"]
+    assert run("select", *arguments, *options) == 2
     assert "are for the search of el2n-best" in capsys.readouterr().err
 
 
@@ -361,6 +390,7 @@ def test_every_shipped_set_has_the_account_of_a_whole_search_on_this_projects_pr
     account = json.loads(account_path(ROOT, made).read_bytes())
     asked, train = account["question"], load_split(made.dataset, "train", folder)
     candidates, held = hold_out(train.labels, asked["held_out"], asked["held_out_seed"])
-    assert [window["beta"] for window in account["windows"]] == window_grid(train.labels[candidates], made.ipc)
+    betas = [window["beta"] for window in account["windows"]]
+    assert any(betas == window_grid(train.labels[candidates], made.ipc, step) for step in STEPS)
     assert account["held_out_rows"] == len(held)
     assert asked["protocol_sha256"] == search_window.find_protocol(ROOT, asked["protocol"]).sha256

@@ -19,6 +19,7 @@ from harness.coresets.el2n import mean_over_snapshots
 from harness.errors import UsageError
 
 STEP = 0.1  # SelMatch's grid
+STEPS = (STEP, 0.2, 0.3)  # every window of a coarser grid is one of SelMatch's
 
 
 @dataclass(frozen=True)
