@@ -54,6 +54,10 @@ def submit(root: Path, slug: str, method: str, ipc: int = 1, draws: int = 1, **f
     return path
 
 
+def image_hash(slug: str, draw: int) -> str:
+    return canonical.digest([slug, draw])
+
+
 def record(
     root: Path,
     path: Path,
@@ -73,7 +77,7 @@ def record(
         protocol=protocol.id, protocol_sha256=protocol.sha256, student=protocol.student_name, regime=protocol.regime,
     )  # fmt: skip
     data = DataInfo(
-        set_source="some-lab/sets", set_content_sha256=SHA, set_sha256=f"{draw:064x}", images=10, patch_shuffle=1,
+        set_source="some-lab/sets", set_content_sha256=SHA, set_sha256=image_hash(submission.slug, draw), images=10, patch_shuffle=1,
         train_fingerprint=SHA, test_fingerprint=fingerprint,
     )  # fmt: skip
     result = None

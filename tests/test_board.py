@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import yaml
-from small_checkout import PROTOCOL, checkout, fill, measure, publish, rebuild, record, submit, table_rows
+from small_checkout import PROTOCOL, checkout, fill, image_hash, measure, publish, rebuild, record, submit, table_rows
 
 from harness import canonical
 from harness.protocols import find_protocol
@@ -113,12 +113,25 @@ def test_copies_of_a_set_are_not_further_draws(root):
     for seed in range(3):
         copy = root / f"leaderboards/results/digits/random/ipc1/resnet18-hl-v1/draw1-seed{seed}.json"
         described = json.loads(copy.read_text())
-        described["data"]["set_sha256"] = f"{0:064x}"
-        del described["sha256"]
-        copy.write_text(json.dumps({**described, "sha256": canonical.digest(described)}))
+        relabel(copy, image_hash("random", 0))
     pages = rebuild(root)
     assert "(1 draw x 3 seeds)" in pages["digits.md"]
     assert "same as that of an earlier draw" in pages["README.md"]
+
+
+def test_a_set_under_two_names_is_told(root):
+    fill(root)
+    assert "same images" not in rebuild(root)["digits.md"]
+    relabel(root / "leaderboards/results/digits/k-center/ipc1/resnet18-hl-v1/draw1-seed2.json", image_hash("random", 2))
+    assert "- The same images, byte for byte: k-center, random.\n" in rebuild(root)["digits.md"]
+
+
+def relabel(path, set_sha256):
+    """The record at `path` as that of other images."""
+    described = json.loads(path.read_text())
+    described["data"]["set_sha256"] = set_sha256
+    del described["sha256"]
+    path.write_text(json.dumps({**described, "sha256": canonical.digest(described)}))
 
 
 def test_a_draft_that_does_not_parse_stops_no_board(root):

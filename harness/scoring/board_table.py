@@ -6,6 +6,7 @@ and below it the same rows again with their shares of the full dataset, top-5 an
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
@@ -62,8 +63,19 @@ def board_notes(board: Board, places: Places, scores: PoolScores | None = None) 
     ]
     if short:
         notes.append(f"Not complete: {listed(short)}.")
+    notes += [f"The same images, byte for byte: {listed(slugs)}." for slugs in _of_the_same_images(board)]
     notes.append(f"Diverged students: {sum(row.count('diverged') for _, row in rows)}.")
     return "\n".join(f"- {note}" for note in notes)
+
+
+def _of_the_same_images(board: Board) -> list[tuple[str, ...]]:
+    """Slugs, sorted, of submissions that share a measured draw to the byte: rows that say one thing twice."""
+    found = defaultdict(set)
+    for ranked in (ranked for one in board.tables for ranked in one.all_rows):
+        for record in ranked.row.records:
+            if record.data:
+                found[record.data.set_sha256].add(ranked.row.submission.slug)
+    return sorted({tuple(sorted(slugs)) for slugs in found.values() if len(slugs) > 1})
 
 
 def _table(columns: list[Column]) -> str:
