@@ -77,8 +77,8 @@ def record(
         protocol=protocol.id, protocol_sha256=protocol.sha256, student=protocol.student_name, regime=protocol.regime,
     )  # fmt: skip
     data = DataInfo(
-        set_source="some-lab/sets", set_content_sha256=SHA, set_sha256=image_hash(submission.slug, draw), images=10, patch_shuffle=1,
-        train_fingerprint=SHA, test_fingerprint=fingerprint,
+        set_source="some-lab/sets", set_content_sha256=SHA, set_sha256=image_hash(submission.slug, draw), images=10,
+        patch_shuffle=1, train_fingerprint=SHA, test_fingerprint=fingerprint,
     )  # fmt: skip
     result = None
     if top1 is not None:
