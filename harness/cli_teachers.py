@@ -32,8 +32,7 @@ TeacherNames = Annotated[
 @teachers_app.command("list", epilog="Example: hlbench teacher list")
 def teachers_list(as_json: Json = False) -> None:
     """Every teacher: its network, where its weights lie, what it measures; and every set of expert trajectories."""
-    from harness import reports, teachers
-    from harness.dcs import experts
+    from harness import experts, reports, teachers
 
     rows = teachers.summaries(project_root()) + experts.summaries(project_root())
     for row in rows if not as_json else []:
@@ -59,7 +58,7 @@ def teachers_train(
     """Train a teacher by its recipe on the whole training split; write its weights and its card. Run it again to resume."""
     from harness import teachers
     from harness.datasets import load_split
-    from harness.dcs.experts import experts_ids, make_command
+    from harness.experts import experts_ids, make_command
     from harness.training.train_teacher import images_per_class, refuse_existing, train_teacher
 
     root = project_root()
@@ -86,7 +85,7 @@ def teachers_train(
 def teachers_verify(teacher_ids: TeacherNames = None, device: Device = "auto", data: Data = None, as_json: Json = False) -> None:
     """Load teachers, hash their weights, and measure their accuracy again. Of experts: the trajectories in the cache."""
     from harness import reports
-    from harness.dcs.experts import CARD, default_folder, experts_ids
+    from harness.experts import CARD, default_folder, experts_ids
     from harness.training.verify_teacher import verify_teachers
 
     root, on = project_root(), device_of(device)
@@ -110,8 +109,8 @@ def make_trajectories(root: Path, experts_id: str, device: str, data: Path | Non
 
     With `out` the set has an identity of its own: it need not be the pinned one.
     """
+    from harness import experts
     from harness.datasets import load_split
-    from harness.dcs import experts
     from harness.training.train_experts import train_experts
 
     recipe = experts.read_experts_recipe(root, experts_id)
@@ -136,7 +135,7 @@ def make_trajectories(root: Path, experts_id: str, device: str, data: Path | Non
 def verified_trajectories(root: Path, experts_id: str, device: str, data: Path | None) -> dict[str, str]:
     """A row of `teacher verify`. Raises what `find_experts` and `verify_experts` raise."""
     from harness.datasets import load_split
-    from harness.dcs.experts import find_experts, read_experts_recipe
+    from harness.experts import find_experts, read_experts_recipe
     from harness.training.train_experts import verify_experts
 
     recipe = read_experts_recipe(root, experts_id)

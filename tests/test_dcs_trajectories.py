@@ -18,13 +18,13 @@ import yaml
 from command_line import caller
 from teacher_checkout import ROOT, make_teacher_checkout
 
+from harness import experts as artifact
 from harness.canonical import file_sha256
 from harness.datasets import Split, load_split
-from harness.dcs import experts as artifact
-from harness.dcs.experts import CARD, PARAMETERS, RECIPE, ExpertsRecipe, find_experts, open_experts, read_experts_recipe
 from harness.dcs.objective import Scene
 from harness.dcs.objectives import tm
 from harness.errors import CheckFailed, EnvironmentProblem, HlbenchError, ProtocolError, UsageError
+from harness.experts import CARD, PARAMETERS, RECIPE, ExpertsRecipe, find_experts, open_experts, read_experts_recipe
 from harness.imageset import ImageSet
 from harness.teachers import PinnedTeacher, read_card, read_weights
 from harness.training import train_experts as making

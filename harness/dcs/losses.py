@@ -12,11 +12,11 @@ from filelock import FileLock
 
 from harness.canonical import digest
 from harness.datasets.base import Split
-from harness.dcs.experts import find_experts, read_experts_card
 from harness.dcs.loss_table import SHORT, LossRow, lines_of, put_losses, read_losses, subset_hashes
 from harness.dcs.objective import Objective, Report, Scene
 from harness.dcs.pool import Pool
 from harness.errors import CheckFailed, EnvironmentProblem
+from harness.experts import find_experts, read_experts_card
 from harness.paths import cache_root
 from harness.teachers import CARD, PinnedTeacher, TeacherCard, TeacherRecipe, read_card, read_recipe, read_weights
 

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from harness.canonical import file_sha256
 from harness.datasets.base import Split
-from harness.dcs.experts import (
+from harness.environment import describe_environment
+from harness.errors import CheckFailed, EnvironmentProblem, UsageError
+from harness.experts import (
     PARAMETERS,
     Experts,
     ExpertsCard,
@@ -31,8 +33,6 @@ from harness.dcs.experts import (
     require_pinned,
     write_experts_card,
 )
-from harness.environment import describe_environment
-from harness.errors import CheckFailed, EnvironmentProblem, UsageError
 from harness.teachers import Made
 from harness.training.checkpoint import held
 from harness.training.engine import resolve_device

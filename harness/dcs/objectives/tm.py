@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.datasets.base import Split
-from harness.dcs.experts import Experts, open_experts
 from harness.dcs.objective import Objective, Scene, Value
 from harness.errors import CheckFailed, EnvironmentProblem, UsageError
+from harness.experts import Experts, open_experts
 from harness.imageset import EncodedImages
 from harness.teachers import PinnedTeacher, TeacherCard
 from harness.training.dsa import augment_dsa
