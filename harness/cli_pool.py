@@ -28,11 +28,18 @@ def pool_make(dataset: DatasetName, student: OfStudent = None, data: Data = None
 
 @pool_app.command("show", epilog="Example: hlbench pool show --dataset digits")
 def pool_show(dataset: DatasetName, student: OfStudent = None, as_json: Json = False) -> None:
-    """Every subset of a pool; its methods where it has none yet."""
+    """Every subset of a pool; its methods where it has none yet. Fails when the pool is not as it was frozen."""
     from harness import reports
+    from harness.dcs.lookup import check_frozen
     from harness.dcs.pool import read_pool
+    from harness.freeze import read_lock
 
-    pool = read_pool(project_root(), dataset, student)
+    root = project_root()
+    pool = read_pool(root, dataset, student)
+    if pool.id in read_lock(root):
+        check_frozen(root, pool)
+    else:
+        print(f"{pool.id} is not frozen", file=sys.stderr)
     if as_json:
         reports.print_json(pool.model_dump(mode="json", by_alias=True) | {"sha256": pool.sha256})
         return

@@ -74,7 +74,12 @@ def compute_losses(
 
 
 def score_file(root: Path, pool: Pool, path: Path, partial: bool, save: str | None, ood: bool = False) -> list[ObjectiveScore]:
-    """Score the losses of a file, and keep them under the name `save` if that is given. Raises UsageError."""
+    """Score the losses of a file, and keep them under the name `save` if that is given and none is missing. Raises UsageError."""
+    if partial and save is not None:
+        raise UsageError(
+            "losses of a part of the pool are not kept", where="--save", why="whoever chooses the subsets chooses the score",
+            fix="leave out --save, or give a loss for every subset",
+        )  # fmt: skip
     losses = read_custom_losses(path, [subset.id for subset in pool.subsets], partial)
     return [_score_own(root, pool, losses, path.stem if save is None else save, file_sha256(path), save is not None, ood)]
 

@@ -282,6 +282,20 @@ def test_too_few_measured_on_corrupted_images_is_said_and_is_no_error(root, pool
     assert (entry["score"]["primary"], entry["by_severity"]) == (None, [])
 
 
+def test_losses_of_a_part_of_the_pool_are_scored_but_not_kept(root, pool, tmp_path):
+    file = loss_file(tmp_path / "own.csv", pool)
+    with pytest.raises(UsageError, match="not kept") as caught:
+        dcs_scores.score_file(root, pool, file, partial=True, save="mine")
+    assert "chooses the score" in caught.value.why
+    assert not losses_path(root, pool).exists() or "mine" not in losses_path(root, pool).read_text()
+
+
+def test_a_sign_that_hangs_on_the_excluded_subsets_is_said_on_the_page_and_on_boards():
+    page, board = (ROOT / "leaderboards" / name for name in ("digits-dcs.md", "digits.md"))
+    assert "- `rded_realism`: -0.30, +0.16 with nothing excluded." in page.read_text()
+    assert "(m=126), +0.16 with nothing excluded" in board.read_text()
+
+
 def test_the_page_has_scores_on_corrupted_images_only_where_some_are_measured(root, pool, tmp_path):
     dcs_scores.score_file(root, pool, loss_file(tmp_path / "own.csv", pool), partial=False, save="mine")
 
@@ -299,7 +313,7 @@ def test_the_page_has_scores_on_corrupted_images_only_where_some_are_measured(ro
     first = pool.subsets[0].id
     write_table(root, pool, by_size_and_quality, lambda subset: by_size_and_quality(subset) if subset.id == first else ())
     assert re.search(
-        r"`mine` \(own losses, not computed here\) +\| too few +\| - +\| - +\| 0 in 0 +\| - +\|",
+        r"`mine` \(own losses, not computed here\) +\| too few +\| - +\| - +\| - +\| 0 in 0 +\| - +\|",
         page().split("### On corrupted test images")[1],
     )
 

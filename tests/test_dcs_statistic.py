@@ -292,6 +292,51 @@ def test_a_twin_and_its_subset_are_one_cluster_so_the_interval_is_wider_than_of_
     assert together.primary == apart.primary
 
 
+def profiled_pool(seed=0):
+    """Ten methods whose losses and errors, unrelated, rank alike at every one of six IPCs."""
+    random = np.random.default_rng(seed)
+    quality, loss = random.normal(size=(2, 10))
+    return [
+        Point(
+            f"{ipc}-{method}", f"{ipc}-{method}", ipc, f"m{method}", (50 + q + 0.1 * random.normal(),), at + 0.1 * random.normal()
+        )
+        for ipc in range(1, 7)
+        for method, (q, at) in enumerate(zip(quality, loss, strict=True))
+    ]
+
+
+def test_whole_methods_are_drawn_for_the_interval_over_selectors_so_six_sizes_of_one_are_not_six_methods():
+    def widths(points):
+        found = score(points, resamples=600, permutations=1)
+        return [high - low for low, high in (found.methods_interval, found.interval)]
+
+    of_methods, of_subsets = widths(profiled_pool())
+    assert of_methods > 1.7 * of_subsets
+    independent = [replace(point, method=point.subset) for point in profiled_pool()]
+    of_methods, of_subsets = widths(independent)
+    assert 0.8 * of_subsets < of_methods < 1.3 * of_subsets
+
+
+def test_the_interval_over_selectors_is_that_of_pools_written_out():
+    """Every resample again by hand: a method drawn twice is there twice, one not drawn is not there."""
+    points = [replace(point, errors=point.errors[:1]) for point in profiled_pool(3)]
+    strata = strata_of(points)
+    drawn = resample.bootstrap_methods(strata, 20, seed=5)
+    counts = np.random.default_rng([5, resample.METHODS]).multinomial(10, np.full(10, 0.1), size=20)
+    for times, value in zip(counts, drawn, strict=True):
+        copies = [
+            replace(point, subset=f"{point.subset}-{copy}", cluster=f"{point.subset}-{copy}")
+            for point in points
+            for copy in range(times[int(point.method[1:])])
+        ]
+        assert value == pytest.approx(resample.stratified(strata_of(copies)))
+
+
+def test_one_method_alone_has_no_interval_over_selectors():
+    alone = [replace(point, method="only") for point in pool()]
+    assert score(alone, resamples=50, permutations=1).methods_interval is None
+
+
 def test_redrawn_errors_spread_as_students_do():
     """Two seeds drawn with replacement would have half of the variance; the stretch gives back all of it."""
     for students in (2, 3, 5):
@@ -389,7 +434,7 @@ def simulation(monkeypatch):
 
 def test_in_simulated_pools_the_interval_covers_where_plain_percentiles_do_not(simulation):
     design = simulation.Design("strong relation, noisy students", relation=0.95, noise=1.0)
-    _, _, cover, holds, _, _, percentile, _ = simulation.covered(design, np.random.default_rng(0))
+    _, _, cover, holds, _, _, _, percentile, _ = simulation.covered(design, np.random.default_rng(0))
     assert holds == "yes"
     assert percentile < 0.85 < cover
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +136,20 @@ def test_micro_batches_give_the_whole_batchs_gradient(digits):
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=1e-5)
     assert torch.allclose(gradients[0], gradients[2], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16-autocast"])
+def test_the_logits_that_are_kept_are_those_of_the_network_also_when_the_step_is_compiled(digits, precision):
+    """The compiled backward pass writes into the buffer of the logits; who looks at them later must find what was predicted."""
+    image_set, _ = digits
+    images = normalised(torch.from_numpy(image_set.images), DIGITS, None)[:16]
+    labels = torch.from_numpy(image_set.labels)[:16]
+    engine = Engine("cpu", 8, shutil.which("g++") is not None, True, 1, precision)
+    model = engine.place(build_student(CONVNET, generator_for(0, "init")))
+    with torch.no_grad(), engine.autocast():
+        expected = model(engine.arrange(images)).float()
+    _, kept = gradient_step(model, hard_labels(CONVNET.labels).summed_loss, engine, keep_logits=True)(images, labels)
+    assert torch.allclose(kept.float(), expected, atol=1e-4 if precision == "fp32" else 0.05)
 
 
 def test_networks_with_batch_norm_are_never_split():

@@ -15,6 +15,7 @@ from harness.coresets.kmeans_nearest import select_kmeans_nearest
 from harness.coresets.pareto import select_pareto
 from harness.coresets.random import select_random
 from harness.coresets.selector import Parameter, Selector, Source
+from harness.errors import UsageError
 
 # DUAL's exponent c by dataset (its repository); others take the one of CIFAR-100, the nearest in rows a class.
 DUAL_C = {"cifar100": 4.0, "imagenet-1k": 11.0}
@@ -34,6 +35,12 @@ def _cad_facility(source: Source, ipc: int, draw: int, weights: str, J: int | No
 
 def _forgetting(select, source: Source, ipc: int, never_learned: str) -> np.ndarray:
     dynamics = source.dynamics
+    if dynamics.correct.any() and not (dynamics.presented == forgetting.CORRECT).any():
+        raise UsageError(
+            "the recording counts no row as correct when it was presented", where="presented.npy",
+            why="its snapshots do: it was made before presentations were recorded rightly, and ties alone would choose",
+            fix="record again: hlbench dynamics record",
+        )  # fmt: skip
     return select(dynamics.presented, dynamics.el2n, source.labels, ipc, never_learned)
 
 

@@ -8,6 +8,7 @@ import io
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,8 @@ def losses_of_function(
     found = {}
     for done, (name, rows) in enumerate(zip(names, sets, strict=True), start=1):
         try:
-            value = float(loss(np.ascontiguousarray(train.images[rows]), train.labels[rows]))
+            with redirect_stdout(sys.stderr):  # what the author prints must not stand in `--json`
+                value = float(loss(np.ascontiguousarray(train.images[rows]), train.labels[rows]))
         except (Exception, SystemExit) as reason:  # the author's code may raise anything, and return what is no number
             why = f"{type(reason).__name__}: {reason}"
             raise UsageError(f"{spec} fails", where=name, why=why, fix="it takes (images, labels) and gives a number") from reason

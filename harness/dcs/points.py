@@ -51,6 +51,7 @@ class Stratum:
         loss: float64 [n].
         cluster: int64 [n], number of the base subset, which a twin shares.
         role: int64 [n], 0 = the base subset, 1, 2, ... = its twins.
+        method: str [n], as of the points.
     """
 
     ipc: int
@@ -59,6 +60,7 @@ class Stratum:
     loss: np.ndarray
     cluster: np.ndarray
     role: np.ndarray
+    method: np.ndarray
 
 
 def check(points: Sequence[Point]) -> None:
@@ -100,6 +102,7 @@ def _stratum(ipc: int, points: Sequence[Point]) -> Stratum:
         loss=np.array([point.loss for point in points], dtype=np.float64),
         cluster=np.array([clusters.index(point.cluster) for point in points]),
         role=np.array([1 + twins[p.cluster].index(p.subset) if p.subset != p.cluster else 0 for p in points]),
+        method=np.array([point.method for point in points]),
     )
 
 

@@ -8,13 +8,13 @@ mid-ranks by themselves. Within a stratum the ranks sum to zero, so Pearson's co
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from harness.dcs.points import DECIMALS, Stratum
 
-BOOTSTRAP, PERMUTATION = 1, 2  # one generator per purpose and stratum: default_rng([seed, purpose, ipc])
+BOOTSTRAP, PERMUTATION, METHODS = 1, 2, 3  # one generator per purpose and stratum: default_rng([seed, purpose, ipc])
 CELLS = 4_000_000  # signs held at once, 32 MB
 PERFECT = 1 - 1e-9  # beyond, Fisher's transform is infinite
 PERCENTILES = (2.5, 97.5)
@@ -24,7 +24,7 @@ def scaled_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(r - (N+1)/2) / N, in (-1/2, 1/2), with mid-ranks r of `values` [n] or [B, n] that occur `weights` [B, n] times; [B, n]."""
     signs = np.sign(values[..., :, None] - values[..., None, :])
     sums = weights @ signs.T if values.ndim == 1 else np.matmul(signs, weights[:, :, None])[..., 0]
-    return sums / (2 * weights.sum(axis=1, keepdims=True))
+    return sums / (2 * np.maximum(weights.sum(axis=1, keepdims=True), 1))  # where no point is drawn, every sum is 0
 
 
 def moments(error: np.ndarray, loss: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -53,13 +53,43 @@ def bootstrap(strata: Sequence[Stratum], resamples: int, seed: int) -> np.ndarra
     Within each IPC as many clusters as there are, drawn with replacement: a subset and its twin come together. Each subset's
     error is drawn again from its own students (`redrawn_errors`), once a resample, and ranks are taken anew.
     """
+
+    def weights(stratum: Stratum, generator: np.random.Generator) -> np.ndarray:
+        clusters = int(stratum.cluster.max()) + 1
+        return generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)[:, stratum.cluster]
+
+    return _resampled(strata, weights, resamples, seed, BOOTSTRAP)
+
+
+def bootstrap_methods(strata: Sequence[Stratum], resamples: int, seed: int) -> np.ndarray:
+    """As `bootstrap`, of pools by other selectors: as many methods as there are, drawn with replacement, with all their subsets.
+
+    A method's losses rank alike at every IPC, and so do its errors: over sizes its subsets are no independent evidence.
+    """
+    methods = np.unique(np.concatenate([stratum.method for stratum in strata]))
+    counts = np.random.default_rng([seed, METHODS]).multinomial(
+        len(methods), np.full(len(methods), 1 / len(methods)), size=resamples
+    )
+
+    def weights(stratum: Stratum, generator: np.random.Generator) -> np.ndarray:
+        return counts[:, np.searchsorted(methods, stratum.method)]
+
+    return _resampled(strata, weights, resamples, seed, METHODS)
+
+
+def _resampled(
+    strata: Sequence[Stratum],
+    weights_of: Callable[[Stratum, np.random.Generator], np.ndarray],
+    resamples: int,
+    seed: int,
+    purpose: int,
+) -> np.ndarray:
+    """`weights_of` a stratum: int64 [resamples, n], how often each point is drawn."""
     leftover = pooled_deviations(strata)
     total = np.zeros((3, resamples))
     for stratum in strata:
-        generator = np.random.default_rng([seed, BOOTSTRAP, stratum.ipc])
-        clusters = int(stratum.cluster.max()) + 1
-        counts = generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
-        weights = counts[:, stratum.cluster].astype(np.float64)
+        generator = np.random.default_rng([seed, purpose, stratum.ipc])
+        weights = weights_of(stratum, generator).astype(np.float64)
         own = pooled_deviations([stratum])
         errors = redrawn_errors(stratum, own if len(own) else leftover, resamples, generator)
         step = max(1, CELLS // len(stratum.loss) ** 2)

@@ -21,7 +21,14 @@ import numpy as np
 from scipy.stats import rankdata
 
 from harness.dcs.points import CONSTANT_ERROR, CONSTANT_LOSS, ONE_POINT, Point, Stratum, check, silence, strata_of
-from harness.dcs.resample import bootstrap, percentile_interval, permutation_test, recentred_interval, stratified
+from harness.dcs.resample import (
+    bootstrap,
+    bootstrap_methods,
+    percentile_interval,
+    permutation_test,
+    recentred_interval,
+    stratified,
+)
 
 MIN_POINTS, MIN_STRATA = 30, 3
 PARTIAL_GAP = 0.15
@@ -59,6 +66,8 @@ class Score:
         m, strata: points and IPCs that `primary` rests on; at least 30 and 3.
         points: all points given.
         interval: 95%, cluster bootstrap with student noise, percentiles recentred on `primary` (`resample.recentred_interval`).
+        methods_interval: 95%, the same of whole methods, each with its subsets of every size (`resample.bootstrap_methods`): for
+            pools by other selectors. None with fewer than two methods.
         percentile_interval: the plain percentiles of the same resamples, which lean towards zero.
         p: two-sided permutation p-value.
         chance: the mean over permutations, what twins alone bring about; 0 without twins (`resample.permutation_test`).
@@ -78,6 +87,7 @@ class Score:
     strata: int
     points: int
     interval: tuple[float, float] | None
+    methods_interval: tuple[float, float] | None
     percentile_interval: tuple[float, float] | None
     p: float | None
     chance: float | None
@@ -110,7 +120,9 @@ def score(points: Sequence[Point], resamples: int = 10_000, permutations: int = 
     facts |= {"resamples": resamples, "permutations": permutations, "seed": seed, "noise_share": noise_share(used)}
     reason = refusal(every, used, m)
     if reason:
-        nothing = dict.fromkeys(("primary", "interval", "percentile_interval", "p", "chance", "partial", "raw", "leave_one_out"))
+        nothing = dict.fromkeys(
+            ("primary", "interval", "methods_interval", "percentile_interval", "p", "chance", "partial", "raw", "leave_one_out")
+        )
         return Score(**nothing, **facts, reason=reason, flags=tuple(left_out(every)))
     primary, raw, partial = stratified(used), *raw_and_partial(every)
     replicates = bootstrap(used, resamples, seed)
@@ -119,6 +131,7 @@ def score(points: Sequence[Point], resamples: int = 10_000, permutations: int = 
         primary=primary,
         reason="",
         interval=recentred_interval(primary, replicates),
+        methods_interval=methods_interval(primary, used, resamples, seed),
         percentile_interval=percentile_interval(replicates),
         p=p,
         chance=chance,
@@ -128,6 +141,12 @@ def score(points: Sequence[Point], resamples: int = 10_000, permutations: int = 
         flags=(*left_out(every), *disagreement(primary, partial), *brought_by_twins(chance), *unpropagated(used)),
         **facts,
     )
+
+
+def methods_interval(primary: float, strata: Sequence[Stratum], resamples: int, seed: int) -> tuple[float, float] | None:
+    if len({method for stratum in strata for method in stratum.method.tolist()}) < 2:
+        return None
+    return recentred_interval(primary, bootstrap_methods(strata, resamples, seed))
 
 
 def refusal(every: Sequence[Stratum], used: Sequence[Stratum], m: int) -> str:

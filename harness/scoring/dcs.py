@@ -13,7 +13,7 @@ from harness.dcs import lookup
 from harness.dcs.loss_table import lines_of, losses_path, read_losses
 from harness.dcs.objectives import OBJECTIVE_OF_METHOD, OBJECTIVES
 from harness.dcs.pool import RANDOM, Pool, find_pool, pool_ids
-from harness.dcs.statistic import Point, Score, primary_of, score
+from harness.dcs.statistic import TOO_FEW, Point, Score, primary_of, score
 from harness.protocols import find_protocol
 
 REPORTED = Path("reported") / "dcs"
@@ -26,7 +26,8 @@ class ObjectiveScore:
     Attributes:
         identity: first 12 hex digits.
         points, score: of the subsets that count.
-        of_all: the primary value of every measured subset, those that the pool's rule excludes among them.
+        of_all: the primary value of every measured subset, those that the pool's rule excludes among them; None where too few
+            count.
         without_loss: counted subsets that its table lacks.
         is_own: whether somebody brought the losses along (`hlbench dcs --losses`): the harness did not compute them.
         by_severity: on corrupted images the primary value at severity 1, ..., 5; () on clean ones, and where there is no score.
@@ -227,8 +228,8 @@ def score_losses(
 ) -> ObjectiveScore:
     """The score of {subset id: loss}."""
     points = points_of(pool, errors.counted, losses)
-    of_all = primary_of(points_of(pool, errors.measured, losses))
     without, found = tuple(name for name in errors.counted if name not in losses), cached_score(points)
+    of_all = None if found.reason == TOO_FEW else primary_of(points_of(pool, errors.measured, losses))
     severities = () if found.primary is None else errors.by_severity
     by_severity = tuple(primary_of(points_of(pool, one, losses)) for one in severities)
     return ObjectiveScore(objective, identity, points, found, of_all, without, is_own, by_severity)

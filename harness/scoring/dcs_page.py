@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD
-from harness.dcs.statistic import TOO_FEW, LeaveOneOut
+from harness.dcs.statistic import TOO_FEW, LeaveOneOut, Score
 from harness.scoring import cells
 from harness.scoring.cells import NOTHING, listed, plural
 from harness.scoring.dcs import ObjectiveScore, PoolScores, ReportedScore, spreads
@@ -22,17 +22,22 @@ misleads.** Nothing is distilled here: each loss is evaluated on the same subset
 losses* are those that somebody brought along; they were not computed here.
 
 - *DCS*: subsets are compared with others of the same IPC only (ranks within each IPC, pooled), because error and loss both change
-  with size. The interval (95%) resamples subsets together with their twins, and students' luck with them; *p* is of a
-  permutation test within IPC; it asks for more than that twins differ from their subsets, so it can be large where the interval
-  excludes 0. *m* counts subsets and twins of the sizes at which both loss and error vary, so many as the second number says;
-  below 30 of them or 3 sizes there is no score.
+  with size. *m* counts subsets and twins of the sizes at which both loss and error vary, so many as the second number says; below
+  30 of them or 3 sizes there is no score.
+- *95%, selectors* resamples whole selectors, each with its subsets of all sizes, and students' luck with them. **Judge a loss by
+  this interval**; boards show it. *95%, subsets* resamples subsets together with their twins at each IPC. It takes the sizes of a
+  selector for independent, which they are not: its losses rank alike at every size, and so do its students. Both are moved so
+  that the median of the resamples falls on the score.
+- *p* is of a permutation test within IPC. It takes sizes for independent too, so a small one means little where the interval over
+  selectors holds 0; and it asks for more than that twins differ from their subsets, so it can be large where intervals exclude 0.
 - *Given size* is the partial Spearman correlation given IPC, which may be what the paper prints; *raw* is Spearman's over all
   subsets, size and all.
-- *Nothing excluded*: the DCS with the subsets that the pool's rule leaves out.
+- *Nothing excluded*: the DCS with the subsets that the pool's rule leaves out. The rule goes by the error, as the paper's does:
+  it removes what students learn least from, and a DCS whose sign hangs on that says little.
 - *Without one method*: the lowest and highest DCS when all subsets of one selector with its parameters are left out.
 - A *twin* has the same IPC and half the images, each twice. Losses of moments and gradients cannot tell it from those images
   once; students can.
-- A loss is a mean over random draws; their number and its standard error stand in [dcs/](dcs). The interval does not count that
+- A loss is a mean over random draws; their number and its standard error stand in [dcs/](dcs). Neither interval counts that
   noise.
 - Error is that of the last epoch under hard labels, on the whole test split. A loss that is the same for every subset has no DCS.
 """
@@ -43,8 +48,9 @@ of {planned} students measured. The error on clean images settles which subsets 
 alone."""
 
 BOARD_MEANING = (
-    "DCS: how well the loss that a method's images descend on tracks the test error of students, over the pool of fixed subsets "
-    "in [{name}]({target}): +1 perfectly, 0 not at all, negative: it misleads. It speaks for the loss, not for the set. "
+    "DCS: how well the loss that a method's images descend on, or are ranked by, tracks the hard-label test error of students, "
+    "over the pool of fixed subsets in [{name}]({target}): +1 perfectly, 0 not at all, negative: it misleads; the interval is "
+    "over selectors. It speaks for the loss, not for the set. "
     "`no loss`: a selector; `not expressible`: the method's loss is none of a set; `not computed`: nobody has; `not given`: this "
     "project knows no loss of the method; `own losses`: brought along, not computed here."
 )
@@ -73,11 +79,15 @@ def board_note(scores: PoolScores, places: Places) -> str:
 
 
 def dcs_cell(one: ObjectiveScore) -> str:
-    """`+0.41 [+0.20, +0.58] (m=120)`; `too few (m=12)`; `undefined: constant loss (m=120)`."""
+    """`+0.41 [+0.20, +0.58] (m=120)`, the interval over selectors; `too few (m=12 in 2 sizes)`; `undefined: ... (m=120)`."""
     found = one.score
     if found.primary is None:
-        return f"{found.reason} (m={found.m if found.reason == TOO_FEW else found.points})"
-    return f"{_signed(found.primary)} {_range(found.interval)} (m={found.m})"
+        return f"{found.reason} (m={_size(found) if found.reason == TOO_FEW else found.points})"
+    return f"{_signed(found.primary)} {_range(found.methods_interval or found.interval)} (m={found.m})"
+
+
+def _size(found: Score) -> str:
+    return f"{found.m} in {plural(found.strata, 'size')}"
 
 
 def named(one: ObjectiveScore) -> str:
@@ -99,10 +109,23 @@ def _of_submission(submission: Submission, scores: PoolScores) -> str:
         return "no loss" if submission.kind == "coreset" else NOTHING
     one = scores.of_method(submission.method)
     if one is not None:
-        return f"{dcs_cell(one)}{' own losses' if one.is_own else ''}"
+        return f"{dcs_cell(one)}{_turned(one)}{' own losses' if one.is_own else ''}"
     if submission.method in {entry.name for entry in NOT_EXPRESSIBLE}:
         return "not expressible"
     return "not computed" if submission.method in OBJECTIVE_OF_METHOD else "not given"
+
+
+def _turned(one: ObjectiveScore) -> str:
+    """What belongs beside a score whose sign hangs on the subsets that the pool's rule leaves out; "" otherwise."""
+    turned = one.score.primary is not None and one.of_all is not None and one.score.primary * one.of_all < 0
+    return f", {_signed(one.of_all)} with nothing excluded" if turned else ""
+
+
+def _networks(scores: PoolScores) -> str:
+    recipe = scores.pool.recipe
+    named = {"teacher": recipe.teacher, "observer": recipe.observer, "experts": recipe.experts}
+    others = [f"{role} {name}" for role, name in named.items() if name]
+    return f"Losses are computed with networks as {recipe.backbone}{', ' * bool(others)}{listed(others)}."
 
 
 def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure]) -> list[str]:
@@ -112,7 +135,7 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure])
     twins = sum(subset.twin_of is not None for subset in pool.subsets)
     head = (
         f"Pool {link}: {len(pool.subsets) - twins} subsets and {twins} twins at IPC {listed(recipe.ipc)}. Students: {protocol}, "
-        f"{scores.students} of {scores.planned} looked up (seeds {listed(recipe.seeds)})."
+        f"{scores.students} of {scores.planned} looked up (seeds {listed(recipe.seeds)}). {_networks(scores)}"
     )
     images = [f"![{figure.alt}]({figure.name})" for figure in figures]
     return [
@@ -129,9 +152,12 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure])
 
 
 def _objectives_table(objectives: Sequence[ObjectiveScore]) -> str:
-    headers = ["Objective", "DCS", "95%", "p", "m", "Nothing excluded", "Given size", "Raw", "Without one method", "By IPC"]
+    headers = [
+        "Objective", "DCS", "95%, selectors", "95%, subsets", "p", "m", "Nothing excluded", "Given size", "Raw",
+        "Without one method", "By IPC",
+    ]  # fmt: skip
     rows = [[_heading(one), *_cells(one)] for one in objectives]
-    rows += [[escape(entry.title), "not expressible", *[NOTHING] * 8] for entry in NOT_EXPRESSIBLE]
+    rows += [[escape(entry.title), "not expressible", *[NOTHING] * 9] for entry in NOT_EXPRESSIBLE]
     return table(headers, rows)
 
 
@@ -141,10 +167,11 @@ def _cells(one: ObjectiveScore) -> list[str]:
     by_ipc = listed([f"{each.ipc}: {each.reason if each.value is None else _signed(each.value)}" for each in found.per_ipc])
     size = f"{found.m} in {found.strata}"
     if found.primary is None:
-        return [found.reason, NOTHING, NOTHING, size, of_all, NOTHING, NOTHING, NOTHING, by_ipc]
+        return [found.reason, NOTHING, NOTHING, NOTHING, size, of_all, NOTHING, NOTHING, NOTHING, by_ipc]
     p = "<0.001" if found.p < 0.001 else f"{found.p:.3f}"
     return [
         f"**{_signed(found.primary)}**",
+        _range(found.methods_interval) if found.methods_interval else NOTHING,
         _range(found.interval),
         p,
         size,
@@ -165,6 +192,7 @@ def _left_out(found: LeaveOneOut | None) -> str:
 
 def _notes(scores: PoolScores) -> str:
     notes = [f"{_code(one)}: {escape(flag)}." for one in scores.objectives for flag in one.score.flags]
+    notes += [f"{_code(one)}: {_signed(one.score.primary)}{_turned(one)}." for one in scores.objectives if _turned(one)]
     notes += [
         f"{_code(one)}: no loss of {plural(len(one.without_loss), 'subset')}." for one in scores.objectives if one.without_loss
     ]
@@ -216,8 +244,8 @@ def _on_corrupted_images(scores: PoolScores) -> list[str]:
     """Nothing before the first student is measured on them."""
     if not scores.corrupted.students:
         return []
-    headers = ["Objective", "DCS", "95%", "p", "m", "By severity"]
-    rows = [[_heading(one), *_cells(one)[:4], severity_cell(one)] for one in scores.on_corrupted]
+    headers = ["Objective", "DCS", "95%, selectors", "95%, subsets", "p", "m", "By severity"]
+    rows = [[_heading(one), *_cells(one)[:5], severity_cell(one)] for one in scores.on_corrupted]
     notes = [f"- {_code(one)}: {escape(flag)}." for one in scores.on_corrupted for flag in one.score.flags]
     text = CORRUPTED.format(done=scores.corrupted.students, planned=scores.planned)
     return ["### On corrupted test images", text, table(headers, rows), *(["\n".join(notes)] if notes else [])]

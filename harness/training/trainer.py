@@ -136,9 +136,10 @@ def gradient_step(
             with engine.autocast():
                 summed, logits = loss_of(part, part_targets)
                 loss = summed / len(images)
+            if keep_logits:
+                seen.append(logits.clone())  # the compiled backward writes the gradient into the very buffer
             loss.backward()
             total += loss.detach()
-            seen.append(logits)
         return total, torch.cat(seen) if keep_logits else None
 
     return accumulate

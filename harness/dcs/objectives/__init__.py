@@ -32,14 +32,14 @@ NOT_EXPRESSIBLE = (
     NotExpressible("coresets", "Coreset scores", "a score ranks single images; it is no loss of a set"),
 )
 
-# The objective that a method's images descend on, by the method that a submission names. A method's own name is its objective
-# where a table of losses has one by that name (`hlbench dcs --losses`).
+# The objective that a method's images descend on or are ranked by, by the method that a submission names. A method's own name is
+# its objective where a table of losses has one by that name (`hlbench dcs --losses`). DSA's is none of these: DC's is without
+# its augmentation.
 OBJECTIVE_OF_METHOD = {
     "sre2l": "sre2l_total",
     "dwa": "dwa",
     "dm": "dm",
     "dc": "dc",
-    "dsa": "dc",
     "tm": "tm",
     "mtt": "tm",
     "datm": "datm",
