@@ -75,6 +75,11 @@ def select(
             "--protocol, --search-seeds and --search-step are for the search of el2n-best", where=method or "--verify",
             fix="leave them out; a beta that is named is not searched",
         )  # fmt: skip
+    if method == EL2N_BEST and not searches and "searched" not in given:
+        raise UsageError(
+            "el2n-best with a beta that nobody searched", where="--param beta=", why="its window is the one that a search chose",
+            fix="leave beta out to search it, or use el2n-window",
+        )  # fmt: skip
     if listed:
         _list_selectors()
     elif verify is not None:

@@ -58,6 +58,11 @@ def make_coreset(
     return write_coreset(folder, header, train, ipc, rows, made_by)
 
 
+def _shortest(number: float) -> str:
+    """As few digits as read back as the same number."""
+    return f"{number:g}" if float(f"{number:g}") == number else repr(number)
+
+
 def make_from_scores(
     root: Path, scores: Path, dataset: str, ipc: int, order: str, window: float, slug: str, data: Path | None = None
 ) -> Submission:
@@ -67,7 +72,7 @@ def make_from_scores(
     rows = select_from_scores(read_scores(scores, len(train)), train.labels, ipc, order, window)
     notes = f"The {order} scores of each class{f', after the first {window:g} of it' if window else ''}, from a file of scores."
     header = _header(FROM_SCORES, f"From scores: {slug}", notes, "CC0-1.0")
-    options = f"--dataset {dataset} --ipc {ipc} --order {order} --window {window:g}"
+    options = f"--dataset {dataset} --ipc {ipc} --order {order} --window {_shortest(window)}"
     command = f"hlbench select {FROM_SCORES} {shlex.quote(scores.name)} {options}"
     inputs = {scores.name: file_sha256(scores)}
     made_by = _made_by(f"{command} --slug {slug}", train, {"order": order, "window": window}, inputs)

@@ -94,16 +94,18 @@ def account_path(root: Path, submission: Submission) -> Path:
 
 
 def check_account(root: Path, submission: Submission, data: Path | None = None) -> str:
-    """Hold an EL2N-Best submission to the account it names; a clause for the report, "" when it names none.
+    """Hold an EL2N-Best submission to the account it names; a clause for the report, "" for other methods.
 
-    `data`: folder of real datasets. Raises CheckFailed when the account is missing, altered, chooses another beta, is of another
-    question, or looked at a part of the windows.
+    `data`: folder of real datasets. Raises CheckFailed when the account is missing, altered, not named, chooses another beta, is
+    of another question, or looked at a part of the windows.
     """
     made_by = submission.made_by
-    named = made_by.parameters.get("searched") if made_by and submission.method == METHOD else None
-    if named is None:
+    if made_by is None or submission.method != METHOD:
         return ""
+    named = made_by.parameters.get("searched")
     path = account_path(root, submission)
+    if named is None:
+        raise _differs(path, "it names no search: whoever named its beta may have seen the test split")
     if not path.is_file() or canonical.file_sha256(path) != named:
         raise _differs(path, "its bytes are not those the submission names" if path.is_file() else "it is missing")
     account = _read(path)

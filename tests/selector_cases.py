@@ -26,6 +26,10 @@ class FakeDynamics:
     features: np.ndarray
     folder: Path = Path("dynamics/fake")
 
+    @property
+    def correct(self) -> np.ndarray:
+        return (self.true_probability > 0.5).astype(np.uint8)
+
     def el2n_sl(self, temperature: float) -> np.ndarray:
         return self.el2n[::-1] * np.float32(temperature)
 

@@ -372,6 +372,16 @@ def test_the_command_trains_real_students_and_verifies(root, run, monkeypatch, c
     assert run("select", "--verify", made.relative_path) == 1
 
 
+def test_a_beta_that_nobody_searched_is_neither_made_nor_verified_as_the_best(root, run, capsys):
+    options = ["--dataset", "digits", "--ipc", "5", "--dynamics", RECORDING]
+    assert run("select", "el2n-best", *options, "--param", "beta=0.5") == 2
+    assert "use el2n-window" in capsys.readouterr().err
+    made = reference.make_coreset(root, "el2n-best", "digits", 5, dynamics=RECORDING, parameters={"beta": 0.5})
+    with pytest.raises(CheckFailed) as caught:
+        check_account(root, made)
+    assert "names no search" in caught.value.why
+
+
 @pytest.mark.parametrize("searched", ["--search-seeds", "--search-step"])
 @pytest.mark.parametrize("arguments", [["el2n-easy"], ["el2n-best", "--param", "beta=0.1"]])
 def test_options_of_the_search_are_refused_where_nothing_is_searched(run, capsys, arguments, searched):

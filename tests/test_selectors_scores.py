@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import literal_selectors as literal
 import numpy as np
 import pytest
@@ -9,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from selector_cases import made_source, sources
 
-from harness.coresets import cad, dual, dyn_unc, el2n, forgetting
+from harness.coresets import SELECTORS, cad, dual, dyn_unc, el2n, forgetting
 from harness.coresets.by_class import first_of_classes
 from harness.coresets.pareto import pool_size, select_pareto
 from harness.coresets.random import random_pools
+from harness.errors import UsageError
 
 EXAMPLES = settings(max_examples=40, deadline=None)
 
@@ -88,6 +91,14 @@ def test_forgetting_events_by_hand_rows_never_learned_count_as_all_passes(passes
     presented = np.array(passes, np.uint8)[:, None]
     assert forgetting.forgetting_events(presented, "max").tolist() == [events]
     assert forgetting.forgetting_events(presented, "zero").tolist() == [0 if events == 5 else events]
+
+
+@pytest.mark.parametrize("name", ["forgetting-hard", "forgetting-easy"])
+def test_a_recording_whose_presentations_are_all_wrong_while_snapshots_are_right_is_refused(name):
+    source = made_source(0)
+    damaged = replace(source, dynamics=replace(source.dynamics, presented=np.zeros_like(source.dynamics.presented)))
+    with pytest.raises(UsageError, match="counts no row as correct"):
+        SELECTORS[name].choose(damaged, 2, 0, **SELECTORS[name].settle({}))
 
 
 def test_a_row_never_learned_is_hardest_or_easiest_by_the_convention_named():

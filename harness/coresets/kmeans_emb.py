@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from harness.coresets.by_class import class_rows, generator
 from harness.coresets.kmeans_nearest import take_nearest
 from harness.coresets.similarity import gridded_distances
+from harness.errors import UsageError
 
 
 def select_kmeans_emb(features: np.ndarray, labels: np.ndarray, ipc: int, draw: int, starts: int) -> np.ndarray:
@@ -24,8 +25,10 @@ def select_kmeans_emb(features: np.ndarray, labels: np.ndarray, ipc: int, draw: 
 
     Args:
         features: float16 [N, F], labels: int64 [N].
-        starts: k-means++ starts a class; the fit of smallest inertia is kept.
+        starts: k-means++ starts a class, at least 1 (else UsageError); the fit of smallest inertia is kept.
     """
+    if starts < 1:
+        raise UsageError(f"k-means cannot start {starts} times", where="--param starts=", fix="choose 1 or more")
     picked = []
     for label, rows in enumerate(class_rows(labels, ipc)):
         points = rotated(features[rows].astype(np.float64))

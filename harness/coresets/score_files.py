@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from harness.errors import SubmissionError, UsageError
 from harness.intake.files import SetFile, reading
@@ -24,6 +26,7 @@ from harness.intake.refuse import refuse_dangerous
 from harness.intake.safetensors_files import load_tensor, tensor_headers
 
 SCORE_NAMES, ROW_NAMES = ("score", "scores"), ("row", "rows", "index", "id", "", "__index_level_0__")
+LABEL_NAMES = ("label", "labels", "class", "classes", "target", "targets")
 NUMBERS = tuple(f"{kind}{bits}" for kind in ("float", "int", "uint") for bits in (8, 16, 32, 64) if (kind, bits) != ("float", 8))
 TEXT_ROW_BYTES, ROW_BYTES = 128, 32  # most a row may take: a score, a row number and a file name as text; numbers
 MOST_COLUMNS = 16  # of a CSV; a parser asked for millions takes a thousand times the file's size
@@ -79,8 +82,19 @@ def _read_safetensors(file: SetFile, rows: int) -> np.ndarray:
 
 def _read_parquet(file: SetFile, rows: int) -> np.ndarray:
     name, row_name = _choose(list(column_headers(file)), file.name, "columns")
+    _check_range_index(file)
     scores = _parquet_column(file, name, rows)
     return scores if row_name is None else _in_place(scores, _parquet_column(file, row_name, rows), f"{file.name}: {row_name}")
+
+
+def _check_range_index(file: SetFile) -> None:
+    """pandas keeps the order of a table with a plain index in the file's metadata only: turned around, no column tells."""
+    with reading(file, "parquet"):
+        described = json.loads((pq.read_schema(file.path).metadata or {}).get(b"pandas", b"{}"))
+        ranges = [index for index in described.get("index_columns", []) if isinstance(index, dict)]
+    if any((index.get("start"), index.get("step")) != (0, 1) for index in ranges):
+        why = "its index does not count the rows from 0; sort it and store it with index=False"
+        raise SubmissionError("the scores are not in row order", where=file.name, why=why)
 
 
 def _parquet_column(file: SetFile, name: str, rows: int) -> np.ndarray:
@@ -149,6 +163,10 @@ def _choose(names: list[str], where: str, what: str, with_rows: bool = True) -> 
         beside = "; or name it `score`, beside `row` that counts the training rows from 0" if with_rows else ""
         why = f"it holds {len(names)} {what}: {listed}. A score file holds one{beside}"
         raise SubmissionError(f"which of the {what} are the scores is not clear", where=where, why=why)
+    unknown = [name for name in names if name != scores[0] and name.lower() not in LABEL_NAMES]
+    if unknown and not row_names:
+        why = f"{', '.join(repr(name[:30]) for name in unknown[:8])}: it may say which row a score belongs to"
+        raise SubmissionError(f"{what} beside the scores that are not known", where=where, why=why)
     return scores[0], row_names[0] if row_names else None
 
 
