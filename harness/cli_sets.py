@@ -66,20 +66,12 @@ def select(
 ) -> None:
     """Write a coreset as a submission; or prove that a submission is what its method writes.
 
-    el2n-best trains students to find its window, unless --param beta= names one; run it again to resume.
+    el2n-best trains students to find its window; run it again to resume.
     """
     given = named_values(param)
     searches = method == EL2N_BEST and "beta" not in given
-    if not searches and (protocol or search_seeds or search_step is not None):
-        raise UsageError(
-            "--protocol, --search-seeds and --search-step are for the search of el2n-best", where=method or "--verify",
-            fix="leave them out; a beta that is named is not searched",
-        )  # fmt: skip
-    if method == EL2N_BEST and not searches and "searched" not in given:
-        raise UsageError(
-            "el2n-best with a beta that nobody searched", where="--param beta=", why="its window is the one that a search chose",
-            fix="leave beta out to search it, or use el2n-window",
-        )  # fmt: skip
+    if not searches:
+        _refuse_half_a_search(method, given, any(option is not None for option in (protocol, search_seeds, search_step)))
     if listed:
         _list_selectors()
     elif verify is not None:
@@ -162,6 +154,20 @@ def named_values(texts: list[str] | None) -> dict[str, str]:
             raise UsageError(f"{text!r} is no parameter", where="--param", fix="write NAME=VALUE, each name once")
         found[name] = value
     return found
+
+
+def _refuse_half_a_search(method: str | None, given: dict[str, str], asked: bool) -> None:
+    """Options of a search where nothing is searched, and a best window that no search has chosen."""
+    if asked:
+        raise UsageError(
+            "--protocol, --search-seeds and --search-step are for the search of el2n-best", where=method or "--verify",
+            fix="leave them out; a beta that is named is not searched",
+        )  # fmt: skip
+    if method == EL2N_BEST and "searched" not in given:
+        raise UsageError(
+            "el2n-best with a beta that nobody searched", where="--param beta=", why="its window is the one that a search chose",
+            fix="leave beta out to search it, or use el2n-window",
+        )  # fmt: skip
 
 
 def _select(method: str, **asked: Any) -> None:
