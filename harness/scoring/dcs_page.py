@@ -27,7 +27,8 @@ losses* are those that somebody brought along; they were not computed here.
 - *95%, selectors* resamples whole selectors, each with its subsets of all sizes, and students' luck with them. **Judge a loss by
   this interval**; boards show it. *95%, subsets* resamples subsets together with their twins at each IPC. It takes the sizes of a
   selector for independent, which they are not: its losses rank alike at every size, and so do its students. Both are moved so
-  that the median of the resamples falls on the score.
+  that the median of the resamples falls on the score. In simulated pools of ten selectors whose losses and errors last over
+  sizes, the first covered 91% and the second 72% (`python benchmarks/dcs_statistic.py`): read both as a little too narrow.
 - *p* is of a permutation test within IPC. It takes sizes for independent too, so a small one means little where the interval over
   selectors holds 0; and it asks for more than that twins differ from their subsets, so it can be large where intervals exclude 0.
 - *Given size* is the partial Spearman correlation given IPC, which may be what the paper prints; *raw* is Spearman's over all
