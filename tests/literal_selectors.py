@@ -111,7 +111,7 @@ def last_layer_gradients(probabilities, features, labels) -> np.ndarray:
     gradients = []
     for p, h, label in zip(probabilities.astype(np.float64), features.astype(np.float64), labels, strict=True):
         d = p.copy()
-        d[label] -= 1
+        d[label] = -sum(p[other] for other in range(len(p)) if other != label)  # p - 1, where p is stored without loss
         gradients.append(np.concatenate([d, np.outer(d, h).ravel()]))
     return np.array(gradients)
 

@@ -71,6 +71,17 @@ def test_the_gram_trick_gives_the_cosines_of_the_gradients(case):
     assert np.array_equal(found, found.T)
 
 
+def test_a_true_class_that_float16_stores_as_exactly_1_keeps_its_gradient():
+    logits = np.array([[12.0, 2, 0, 0], [12.5, 0, 2, 0], [14.0, 1, 1, 1], [3.0, 1, 0, 2]])
+    exact = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    stored = exact.astype(np.float16)
+    assert stored[:3, 0].tolist() == [1, 1, 1]  # as are 68 % of the digits rows of a full-length run
+    h = np.ones((4, 2), np.float16)
+    gradients = [np.concatenate([d, np.outer(d, row).ravel()]) for d, row in zip(exact - np.eye(4)[[0] * 4], h, strict=True)]
+    expected = [[0.5 + 0.5 * literal.cosine(one, other) for other in gradients] for one in gradients]
+    assert np.allclose(gradient_similarity(stored, h, 0), expected, atol=2e-2)
+
+
 def test_a_row_without_a_gradient_is_half_alike_to_every_row():
     p = np.array([[1, 0], [0.5, 0.5], [0.5, 0.5]], np.float16)  # the first is certain and right
     found = gradient_similarity(p, np.ones((3, 2), np.float16), 0)

@@ -21,10 +21,13 @@ def gradient_similarity(probabilities: np.ndarray, features: np.ndarray, label: 
     Args:
         probabilities: [n, C] and features [n, F] of the rows of class `label`, any float type.
 
+    The true class's d is taken as minus the sum of the others, not as p - 1: stored as float16, a p above 0.99976 is exactly 1,
+    and the gradient of such a row would lose the part that makes it like its class.
     A row whose gradient is exactly 0 has no direction: its similarity to every row, itself included, is 1/2.
     """
     errors = probabilities.astype(np.float64)
-    errors[:, label] -= 1
+    errors[:, label] = 0
+    errors[:, label] = -errors.sum(axis=1)
     products = features.astype(np.float64)
     products = products @ products.T
     products += 1
