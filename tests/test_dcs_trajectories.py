@@ -410,7 +410,8 @@ def literal_end(scene: Scene, rows: np.ndarray, targets: torch.Tensor, settings:
     generator, queue = generator_for(expert, f"tm/{start}/order"), []
     for step in range(settings["steps"]):
         if not queue:
-            queue = list(torch.randperm(len(rows), generator=generator).split(min(settings["batch_size"], len(rows))))
+            parts = -(-len(rows) // settings["batch_size"])
+            queue = [torch.tensor(part) for part in np.array_split(torch.randperm(len(rows), generator=generator).numpy(), parts)]
         batch = queue.pop(0)
         strategy = open_experts(scene.experts).card.recipe.augmentation
         views = augment_dsa(images[batch], strategy, generator_for(expert, f"tm/{start}/augmentation/{step}"))
@@ -461,6 +462,15 @@ def test_datm_is_the_same_loss_with_the_observers_soft_labels(scene):
     assert (found != tm.losses([rows], scene, SETTINGS)[0]).all()
     with pytest.raises(EnvironmentProblem, match="observer"):
         tm.losses([rows], replace(scene, observer=None), soft)
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(200, [50] * 4), (65, [33, 32]), (64, [64]), (3, [3])])
+def test_a_pass_over_a_set_is_in_equal_parts_that_hold_every_row_once(rows, sizes):
+    batches = tm.endless_batches(rows, 64, generator_for(0, "test"))
+    for _ in range(2):
+        parts = [next(batches) for _ in sizes]
+        assert [len(part) for part in parts] == sizes
+        assert torch.cat(parts).sort().values.tolist() == list(range(rows))
 
 
 def test_a_student_that_takes_no_step_is_at_exactly_one_and_has_not_moved(scene):

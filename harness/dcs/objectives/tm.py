@@ -9,6 +9,7 @@ Nothing here is differentiated through the steps. Repeating a set's rows is no i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -121,9 +122,13 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def endless_batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Rows (int64) of one batch after another: passes over the set in new orders, the last batch of a pass may be smaller."""
+    """Rows (int64) of one batch after another: passes over the set in new orders, each in equal parts of at most `batch_size`.
+
+    Parts differ by one row at most. Whole batches and a rest would make every few steps one of a handful of images, with the
+    gradient noise of those: a set of 200 in batches of 64 ends its passes with 8.
+    """
     for order in epoch_orders(count, count, generator):
-        yield from order.split(min(batch_size, count))
+        yield from order.tensor_split(math.ceil(count / batch_size))
 
 
 @torch.no_grad()
@@ -222,6 +227,7 @@ TM = Objective(
     losses=losses,
     together=False,
     by_dataset=BY_DATASET,
+    version=2,  # 2: the batches of a pass are equal parts
 )
 # DATM's own part in a loss of a fixed set: soft labels, and the bounds T- and T+ of the start epochs (early epochs are the easy
 # ones), which the paper's Table 5 sets to those of TM. Sets bring no learned labels here, so a network gives them.
@@ -234,4 +240,5 @@ DATM = Objective(
     losses=losses,
     together=False,
     by_dataset=BY_DATASET,
+    version=2,  # 2: the batches of a pass are equal parts
 )
