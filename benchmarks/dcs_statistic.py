@@ -13,8 +13,11 @@ it is worth there. "Percentile": the plain percentile interval, for the score's 
 better or worse in every IPC alike (half and nine tenths of the variance), so that clusters are not independent: the interval over
 subsets is then too narrow for a pool of other methods, which is what the one over selectors is for.
 
-The test's size is the share of p <= 0.05 when loss and quality are independent, wanted: 0.05. "Twins as points" permutes a twin
-apart from its base, as if it were another subset: that is the mistake the test avoids.
+The tests' sizes are the shares of p <= 0.05 when loss and quality are independent, wanted: 0.05. "Selectors": whole selectors
+exchange their losses of all sizes; "at each IPC": subsets with their twins exchange them at each IPC apart, which takes sizes for
+independent and holds only where they are; "twins as points" permutes a twin apart from its base too, as if it were another
+subset. "Worst dropped": the subsets of the highest error are not counted, as by a pool's rule. The last table is the power of the
+test over selectors, where there is a relation.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tabulate import tabulate
 
+from harness.dcs.exchange import exchange_test
 from harness.dcs.points import strata_of
 from harness.dcs.resample import permutation_test, stratified
 from harness.dcs.statistic import Point, score
@@ -42,7 +46,8 @@ SIZE_EFFECT = 5.0
 
 @dataclass(frozen=True)
 class Design:
-    """`ipcs` strata of `methods` subsets, with twins or without; `lasting`: share of variance that methods keep over IPC."""
+    """`ipcs` strata of `methods` subsets, with twins or without; `lasting`: share of variance that methods keep over IPC;
+    `dropped`: share of points of each IPC, those of the highest mean error, that the tests do not count."""
 
     title: str
     relation: float = 0.5
@@ -53,6 +58,7 @@ class Design:
     twins: bool = True
     shift: float = 1.0
     lasting: float = 0.0
+    dropped: float = 0.0
 
 
 COVERED = (
@@ -72,7 +78,11 @@ NULLS = (
     Design("twins worse", relation=0.0),
     Design("no twins", relation=0.0, twins=False),
     Design("4 IPC x 8, no twins", relation=0.0, ipcs=4, methods=8, twins=False),
+    Design("lasting methods", relation=0.0, lasting=0.9),
+    Design("lasting methods, worst dropped", relation=0.0, lasting=0.9, dropped=0.2),
+    Design("half lasting, 4 IPC x 6", relation=0.0, ipcs=4, methods=6, lasting=0.5),
 )
+RELATED = tuple(Design(f"r {relation}, lasting methods", relation, lasting=0.9) for relation in (0.5, 0.8, 0.95))
 
 
 def main() -> int:
@@ -80,9 +90,12 @@ def main() -> int:
     heads = ["design", "score's own mean", "cover", "holds", "selectors: cover", "without noise", "cover", "percentile: cover"]
     print(tabulate(covers, headers=[*heads, "width"], floatfmt=".3f"))
     print(f"{POOLS} pools a design: ± {half_width(0.95, POOLS):.3f} on a cover\n")
+    heads = ["p <= 0.05 over selectors", "holds", "at each IPC", "twins as points"]
     sizes = [sized(design, np.random.default_rng([1, place])) for place, design in enumerate(NULLS)]
-    print(tabulate(sizes, headers=["null", "p <= 0.05", "holds", "twins as points: p <= 0.05"], floatfmt=".3f"))
-    print(f"{POOLS} pools a null: ± {half_width(SIZE, POOLS):.3f}")
+    print(tabulate(sizes, headers=["null", *heads], floatfmt=".3f"))
+    print(f"{POOLS} pools a null: ± {half_width(SIZE, POOLS):.3f}\n")
+    powers = [sized(design, np.random.default_rng([2, place])) for place, design in enumerate(RELATED)]
+    print(tabulate([[row[0], row[1]] for row in powers], headers=["relation", heads[0]], floatfmt=".3f"))
     held = [row[3] for row in covers[:-2]] + [row[2] for row in sizes]
     return 0 if set(held) == {"yes"} else 1
 
@@ -117,15 +130,28 @@ def own_means(design: Design, random: np.random.Generator) -> tuple[float, float
 
 
 def sized(design: Design, random: np.random.Generator) -> list[str | float]:
-    """One line of the table of the test's size."""
-    ours = apart = 0
+    """One line of the table of the tests' sizes."""
+    selectors = clusters = apart = 0
     for number in range(POOLS):
         points = simulated(design, random)
-        ours += permutation_test(strata_of(points), PERMUTATIONS, number)[0] <= SIZE
-        as_points = strata_of([replace(point, cluster=point.subset) for point in points])
+        counted, uncounted = parted(points, design.dropped)
+        selectors += exchange_test(strata_of(counted), counted, uncounted, PERMUTATIONS, number)[0] <= SIZE
+        clusters += permutation_test(strata_of(counted), PERMUTATIONS, number)[0] <= SIZE
+        as_points = strata_of([replace(point, cluster=point.subset) for point in counted])
         apart += permutation_test(as_points, PERMUTATIONS, number)[0] <= SIZE
-    holds = abs(ours / POOLS - SIZE) <= half_width(SIZE, POOLS)
-    return [design.title, ours / POOLS, "yes" if holds else "no", apart / POOLS]
+    holds = abs(selectors / POOLS - SIZE) <= half_width(SIZE, POOLS)
+    return [design.title, selectors / POOLS, "yes" if holds else "no", clusters / POOLS, apart / POOLS]
+
+
+def parted(points: list[Point], dropped: float) -> tuple[list[Point], list[Point]]:
+    """Points that count, and those of each IPC that do not: the share `dropped` of the highest mean errors."""
+    counted, uncounted = [], []
+    for ipc in sorted({point.ipc for point in points}):
+        ordered = sorted((point for point in points if point.ipc == ipc), key=lambda point: sum(point.errors))
+        kept = len(ordered) - round(dropped * len(ordered))
+        counted += ordered[:kept]
+        uncounted += ordered[kept:]
+    return counted, uncounted
 
 
 def simulated(design: Design, random: np.random.Generator) -> list[Point]:

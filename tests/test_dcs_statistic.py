@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from harness.dcs import resample, statistic
+from harness.dcs.exchange import exchange_test
 from harness.dcs.points import strata_of
 from harness.dcs.statistic import Point, score
 from harness.errors import UsageError
@@ -405,12 +406,49 @@ def test_p_is_the_share_of_all_permutations_of_whole_clusters():
     assert 0.01 < exact < 0.99
 
 
+def test_p_over_selectors_is_the_share_of_all_deals_of_whole_profiles_those_of_uncounted_subsets_among_them():
+    """Counted out by hand: five selectors of one shape exchange, one with a size less keeps its losses."""
+    points = [point for point in pool(0.6, ipcs=(2, 3, 4), methods=6, seed=4) if (point.method, point.ipc) != ("m5", 4)]
+    uncounted = [point for point in points if point.subset in ("ipc2-m0-d0-twin", "ipc4-m3-d0", "ipc4-m3-d0-twin")]
+    counted = [point for point in points if point not in uncounted]
+    loss = {point.subset: point.loss for point in points}
+    values = []
+    for order in permutations(range(5)):
+        giver = {f"m{receiver}": f"m{of}" for receiver, of in enumerate(order)} | {"m5": "m5"}
+        lent = [loss[point.subset.replace(f"-{point.method}-", f"-{giver[point.method]}-")] for point in counted]
+        values.append(literal_primary(triples_of(with_losses(counted, lent))))
+    centre = sum(values) / len(values)
+    exact = sum(abs(value - centre) >= abs(values[0] - centre) - 1e-12 for value in values) / len(values)
+    p, exchanged = exchange_test(strata_of(counted), counted, uncounted, 20_000, seed=0)
+    assert exchanged == 5
+    assert p == pytest.approx(exact, abs=0.02)
+    assert 0.01 < exact < 0.99
+    assert p != exchange_test(strata_of(counted), counted, [], 20_000, seed=0)[0]  # without them shapes differ
+
+
+def test_draws_of_one_selector_are_no_selectors_of_their_own_and_the_order_of_points_changes_nothing():
+    points = pool(0.6, ipcs=(2, 4, 10), methods=8, seed=5)
+    drawn = [replace(point, method="m0") if point.method in ("m1", "m2") else point for point in points]
+    p, exchanged = exchange_test(strata_of(drawn), drawn, [], 400, seed=0)
+    assert exchanged == 5  # m3 to m7; m0 with its three draws is alone with its shape
+    assert exchange_test(strata_of(drawn), drawn[::-1], [], 400, seed=0) == (p, exchanged)
+
+
+def test_with_fewer_than_20_ways_to_deal_profiles_there_is_no_p_over_selectors():
+    few, enough = (pool(0.9, ipcs=(2, 4, 6, 8, 10, 50), methods=count, seed=1) for count in (3, 4))
+    assert score(few, **QUICK).primary is not None
+    assert (score(few, **QUICK).methods_p, score(few, **QUICK).exchanged) == (None, 0)
+    assert score(enough, **QUICK).methods_p is not None
+    assert score(enough, **QUICK).exchanged == 4
+
+
 def test_what_twins_bring_by_themselves_is_not_significant_but_said():
     """Loss and error both rise when a subset is halved and doubled, and have nothing else in common."""
     found = score(pool(0.0, ipcs=(2, 4, 10, 50), methods=12, twin_shift=3.0, seed=2), **QUICK)
     assert found.primary > 0.5
     assert found.chance > 0.5
     assert found.p > 0.05
+    assert found.methods_p > 0.05
     assert any(flag.startswith("that twins differ") for flag in found.flags)
 
 
@@ -441,6 +479,17 @@ def test_in_simulated_pools_the_interval_covers_where_plain_percentiles_do_not(s
 
 def test_in_simulated_pools_twins_taken_as_further_subsets_find_relations_that_are_not_there(simulation, monkeypatch):
     monkeypatch.setattr(simulation, "POOLS", 200)
-    _, ours, holds, apart = simulation.sized(simulation.NULLS[0], np.random.default_rng(0))
-    assert holds == "yes"
+    *_, ours, apart = simulation.sized(simulation.NULLS[0], np.random.default_rng(0))
+    assert ours == pytest.approx(simulation.SIZE, abs=simulation.half_width(simulation.SIZE, 200))
     assert apart > 0.08 > ours
+
+
+@pytest.mark.parametrize("dropped", [0.0, 0.2])
+def test_in_simulated_pools_whose_selectors_last_over_sizes_only_the_test_over_selectors_keeps_to_5_percent(
+    simulation, monkeypatch, dropped
+):
+    monkeypatch.setattr(simulation, "POOLS", 200)
+    design = simulation.Design("lasting", relation=0.0, lasting=0.9, dropped=dropped)
+    _, over_selectors, holds, at_each_ipc, _ = simulation.sized(design, np.random.default_rng(0))
+    assert holds == "yes"
+    assert at_each_ipc > 0.12 > over_selectors

@@ -20,6 +20,7 @@ from statistics import fmean, variance
 import numpy as np
 from scipy.stats import rankdata
 
+from harness.dcs.exchange import exchange_test
 from harness.dcs.points import CONSTANT_ERROR, CONSTANT_LOSS, ONE_POINT, Point, Stratum, check, silence, strata_of
 from harness.dcs.resample import (
     bootstrap,
@@ -69,7 +70,10 @@ class Score:
         methods_interval: 95%, the same of whole methods, each with its subsets of every size (`resample.bootstrap_methods`): for
             pools by other selectors. None with fewer than two methods.
         percentile_interval: the plain percentiles of the same resamples, which lean towards zero.
-        p: two-sided permutation p-value.
+        p: two-sided permutation p-value, of clusters at each IPC apart (`resample.permutation_test`): too small where selectors
+            last over sizes.
+        methods_p, exchanged: two-sided permutation p-value of whole selectors' losses, and among how many of them these were
+            exchanged (`exchange.exchange_test`); None and 0 where too few can exchange.
         chance: the mean over permutations, what twins alone bring about; 0 without twins (`resample.permutation_test`).
         partial: Spearman given size, as a correlation of ranks given the rank of IPC (methods E.3.2), as the paper may mean it.
         raw: Spearman over all points, size and all.
@@ -90,6 +94,8 @@ class Score:
     methods_interval: tuple[float, float] | None
     percentile_interval: tuple[float, float] | None
     p: float | None
+    methods_p: float | None
+    exchanged: int
     chance: float | None
     partial: float | None
     raw: float | None
@@ -106,9 +112,12 @@ class Score:
         return asdict(self)
 
 
-def score(points: Sequence[Point], resamples: int = 10_000, permutations: int = 10_000, seed: int = 0) -> Score:
+def score(
+    points: Sequence[Point], resamples: int = 10_000, permutations: int = 10_000, seed: int = 0, uncounted: Sequence[Point] = ()
+) -> Score:
     """The score of one objective over a pool's `points`, whatever their order; the same for the same `seed` (>= 0).
 
+    `uncounted`: the pool's other subsets with a loss, which the test over selectors exchanges too; nothing else reads them.
     Raises UsageError for a subset id that occurs twice, a point without errors, a loss or error that is no finite number, and a
     cluster of two IPCs. A refusal is a Score without `primary`. 160 points take a few seconds.
     """
@@ -121,12 +130,16 @@ def score(points: Sequence[Point], resamples: int = 10_000, permutations: int = 
     reason = refusal(every, used, m)
     if reason:
         nothing = dict.fromkeys(
-            ("primary", "interval", "methods_interval", "percentile_interval", "p", "chance", "partial", "raw", "leave_one_out")
-        )
-        return Score(**nothing, **facts, reason=reason, flags=tuple(left_out(every)))
+            (
+                "primary", "interval", "methods_interval", "percentile_interval", "p", "methods_p", "chance", "partial", "raw",
+                "leave_one_out",
+            )
+        )  # fmt: skip
+        return Score(**nothing, **facts, exchanged=0, reason=reason, flags=tuple(left_out(every)))
     primary, raw, partial = stratified(used), *raw_and_partial(every)
     replicates = bootstrap(used, resamples, seed)
     p, chance = permutation_test(used, permutations, seed)
+    methods_p, exchanged = exchange_test(used, points, uncounted, permutations, seed)
     return Score(
         primary=primary,
         reason="",
@@ -134,6 +147,8 @@ def score(points: Sequence[Point], resamples: int = 10_000, permutations: int = 
         methods_interval=methods_interval(primary, used, resamples, seed),
         percentile_interval=percentile_interval(replicates),
         p=p,
+        methods_p=methods_p,
+        exchanged=exchanged,
         chance=chance,
         partial=partial,
         raw=raw,
