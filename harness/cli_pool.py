@@ -76,21 +76,27 @@ def pool_train(
     ] = False,
     device: Device = "auto",
     data: Data = None,
+    again: Annotated[bool, typer.Option("--again", help="Also those whose row is committed, as to reproduce them.")] = False,
 ) -> None:
-    """Train the students of a pool that have no record yet, small IPC first. Run it again to resume."""
+    """Train the students of a pool that have no row and no record yet, small IPC first. Run it again to resume."""
     from harness import plan, progress, reports
-    from harness.dcs.lookup import frozen_pool, pool_units
+    from harness.dcs.lookup import frozen_pool, pool_units, without_row
     from harness.dcs.pool import pool_rows, workspace
     from harness.runner import default_workers
     from harness.work import Machine
 
     root = project_root()
     pool = frozen_pool(root, dataset, student)
-    units = [unit for _, unit in pool_units(root, pool, numbers_or_all(ipc, "--ipc"), numbers_or_all(seeds, "--seeds"))]
+    wanted = pool_units(root, pool, numbers_or_all(ipc, "--ipc"), numbers_or_all(seeds, "--seeds"))
+    units = [unit for _, unit in wanted]
+    if shard is not None:  # of all of them, so that the parts stay the same while rows are added
+        units = plan.take_shard(units, *shard_of(shard))
+    lacking = units if again else without_row(root, pool, units, ood)
+    if len(lacking) < len(units):
+        print(f"{len(units) - len(lacking)} of {len(units)} students have their row in the table.", file=sys.stderr)
+    units = lacking
     if ood:
         units = plan.with_ood(units)
-    if shard is not None:
-        units = plan.take_shard(units, *shard_of(shard))
     pool_rows(root, pool, data, {unit.submission.slug for unit in units})
     machine = Machine(workspace(root, pool), data, device_of(device))
     summary = progress.run_with_progress(units, machine, workers or default_workers(device), reports.console())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +114,20 @@ def test_the_same_command_resumes_and_the_whole_table_lacks_nothing(tmp_path, mo
         ran = hlbench(tmp_path, monkeypatch, "train", "--workers", "1", "--device", "cpu", *arguments)
         assert (ran.exit_code, len(seeds)) == (0, done)
     assert missing(pool, update_table(tmp_path, pool)) == []
+
+
+def test_a_student_whose_row_is_committed_is_trained_only_when_asked(tmp_path, monkeypatch):
+    pool = small_pool(tmp_path, frozen=True)
+    seeds = replace_training(monkeypatch)
+    trained(tmp_path, pool, count=3)
+    update_table(tmp_path, pool)
+    shutil.rmtree(workspace(tmp_path, pool))  # as in a fresh clone, which has the table alone
+    seeds.clear()
+    ran = hlbench(tmp_path, monkeypatch, "train", "--workers", "1", "--device", "cpu")
+    assert (ran.exit_code, len(seeds)) == (0, 15)
+    assert "3 of 18 students have their row in the table" in ran.stderr
+    ran = hlbench(tmp_path, monkeypatch, "train", "--workers", "1", "--device", "cpu", "--again")
+    assert (ran.exit_code, len(seeds)) == (0, 18)
 
 
 def test_the_table_does_not_depend_on_the_order_of_work_and_stays_as_it_is(tmp_path, monkeypatch):

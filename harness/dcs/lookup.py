@@ -108,6 +108,16 @@ def pool_units(
     return units
 
 
+def without_row(root: Path, pool: Pool, units: Sequence[Unit], ood: bool = False) -> list[Unit]:
+    """Of the pool's `units` those that the committed table does not hold; `ood`: or holds without errors on corrupted images."""
+    rows = {(row.subset, row.seed): row for row in read_table(root, pool)}
+
+    def held(row: Row | None) -> bool:
+        return row is not None and (not ood or bool(row.ood) or row.status == "diverged")
+
+    return [unit for unit in units if not held(rows.get((unit.submission.slug, unit.seed)))]
+
+
 def update_table(root: Path, pool: Pool) -> list[Row]:
     """Add what has been measured to the committed table; filled cells stay. Returns all rows in the pool's order.
 
