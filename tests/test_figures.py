@@ -7,11 +7,17 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib
+import numpy as np
 import pytest
+from looked_up_pool import ROOT
 from matplotlib.axes import Axes
 from regime_rows import board, fill_regimes, single
 from small_checkout import check, checkout, fill, measure, protocol_id, publish, rebuild, submit
 
+from harness.dcs.pool import find_pool, pool_ids
+from harness.dcs.statistic import Point, score
+from harness.scoring import dcs_figures
+from harness.scoring.dcs_figures import MARKERS, places_of, pool_figure
 from harness.scoring.figures import board_figures, row_label
 
 THREE = {"random": single(30.0, 31.0, 32.0), "herding": single(40.0, 41.0, 42.0), "lone": single(50.0)}
@@ -135,3 +141,59 @@ def test_boards_of_one_regime_never_import_matplotlib(root):
     done = subprocess.run([sys.executable, "-c", program, str(root)], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
     assert not any(name.endswith(".svg") for name in rebuild(root))
+
+
+def scattered(methods: int = 8) -> list[Point]:
+    """Subsets and twins at four sizes, of which size settles error and loss almost alone."""
+    random, points = np.random.default_rng(0), []
+    for ipc in (1, 2, 10, 50):
+        for method in range(methods):
+            for twin in ("", "-twin"):
+                error, loss = random.normal(size=2) + 100 / ipc
+                base = f"ipc{ipc}-m{method}-d0"
+                points.append(Point(base + twin, base, ipc, f"m{method}", (error, error + 0.1), loss + 0.4 * error))
+    return points
+
+
+def test_a_scatter_plot_shows_what_the_score_correlates_and_not_size():
+    points = scattered()
+    x, y = np.array(list(places_of(points).values())).T
+    found = score(points, resamples=20, permutations=20)
+    assert np.corrcoef(x, y)[0, 1] == pytest.approx(found.primary)
+    assert abs(found.primary) < found.raw - 0.2
+    for ipc in (1, 2, 10, 50):
+        of_one = [place for name, place in places_of(points).items() if name.startswith(f"ipc{ipc}-")]
+        assert np.mean(of_one, axis=0) == pytest.approx(0.5)
+        assert 0 < np.min(of_one) < np.max(of_one) < 1
+
+
+def test_ties_share_a_place_in_a_scatter_plot():
+    points = [Point(name, name, 1, "m", (error,), loss) for name, error, loss in (("a", 1, 2), ("b", 1, 2), ("c", 3, 1))]
+    assert places_of(points) == {"a": pytest.approx((2 / 3, 1 / 3)), "b": pytest.approx((2 / 3, 1 / 3)),
+                                 "c": pytest.approx((1 / 6, 5 / 6))}  # fmt: skip
+
+
+def test_every_selector_of_every_pool_has_a_marker_of_its_own(monkeypatch):
+    most = max(len(find_pool(ROOT, name).recipe.methods) for name in pool_ids(ROOT))
+    assert most <= len(MARKERS) == len({str(marker) for marker in MARKERS})
+    drawn = {}
+    plot = Axes.plot
+
+    def noted(axes, *given, **style):
+        if "label" in style:
+            drawn[style["label"]] = str(style["marker"])
+        return plot(axes, *given, **style)
+
+    monkeypatch.setattr(Axes, "plot", noted)
+    pool_figure("digits-v1", "dm", scattered(len(MARKERS)))
+    markers = [marker for label, marker in drawn.items() if label.startswith("m")]
+    assert len(set(markers)) == len(markers) == len(MARKERS)
+
+
+def test_a_scatter_plot_changes_with_a_loss_that_changes_no_rank_only_in_its_digest():
+    points = scattered()
+    moved = [Point(**{**vars(point), "loss": point.loss + 1000}) for point in points]
+    before, after = (pool_figure("digits-v1", "dm", one).svg for one in (points, moved))
+    differing = [(old, new) for old, new in zip(before.split("\n"), after.split("\n"), strict=True) if old != new]
+    assert len(differing) == 1
+    assert dcs_figures._numbers("dm", moved) in differing[0][1]
