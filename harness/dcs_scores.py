@@ -148,7 +148,7 @@ def score_rows(found: Sequence[ObjectiveScore], ood: bool = False) -> list[dict[
         {
             "objective": named(one),
             "DCS": dcs_cell(one),
-            "p": "-" if one.score.p is None else f"{one.score.p:.4f}",
+            "p": "-" if one.score.methods_p is None else f"{one.score.methods_p:.4f}",
             "given size": "-" if one.score.partial is None else f"{one.score.partial:+.2f}",
             "raw": "-" if one.score.raw is None else f"{one.score.raw:+.2f}",
             "nothing excluded": "-" if one.of_all is None else f"{one.of_all:+.2f}",

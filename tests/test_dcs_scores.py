@@ -29,8 +29,9 @@ from harness.dcs.pool import find_pool, pool_ids, pool_rows
 from harness.dcs.statistic import primary_of, score
 from harness.errors import CheckFailed, UsageError
 from harness.scoring.board import build_boards
-from harness.scoring.dcs import points_of, pool_scores, read_pool_scores, read_reported_scores, spreads
+from harness.scoring.dcs import points_of, pool_scores, read_pool_scores, spreads
 from harness.scoring.dcs_page import dcs_cell, dcs_column
+from harness.scoring.dcs_reported import read_reported_scores
 from harness.submissions import read_submission
 from harness.teachers import read_card
 
@@ -60,6 +61,12 @@ def aligned(subset) -> float:
 def loss_file(path, pool, loss=aligned):
     path.write_text("subset,loss\n" + "".join(f"{subset.id},{loss(subset)!r}\n" for subset in pool.subsets))
     return path
+
+
+def losses_here(root, pool, objective):
+    """A loss for every subset, under the identity that the objective has now."""
+    identity, hashes = identity_of(root, pool, find_objective(objective)), subset_hashes(pool)
+    return [LossRow(objective, identity, one.id, hashes[one.id], aligned(one), None, 1) for one in pool.subsets]
 
 
 @pytest.mark.parametrize(("loss", "value"), [(aligned, 1.0), (lambda subset: -aligned(subset), -1.0)])
@@ -215,8 +222,9 @@ def test_the_page_is_stale_when_a_loss_or_an_error_changes(root, pool, hlbench, 
 
 def test_a_boards_dcs_is_that_of_the_loss_its_method_descends_on(root, pool, tmp_path):
     hashes = {subset.id: subset.sha256[:12] for subset in pool.subsets}
-    lines = [LossRow(name, "a" * 12, subset.id, hashes[subset.id], aligned(subset), None, 1)
-             for name in ("rded_realism", "new-method") for subset in pool.subsets]  # fmt: skip
+    identities = {"rded_realism": identity_of(root, pool, find_objective("rded_realism")), "new-method": "a" * 12}
+    lines = [LossRow(name, identity, subset.id, hashes[subset.id], aligned(subset), None, 1)
+             for name, identity in identities.items() for subset in pool.subsets]  # fmt: skip
     write_losses(losses_path(root, pool), lines)
     distilled = {"kind": "distilled", "split_fingerprint": None, "images": {"pixel_space": "uint8", "resolution": 8}}
     methods = ["rded", "ca2d", "new-method", "mtt", "d4m", "unheard-of"]
@@ -290,10 +298,23 @@ def test_losses_of_a_part_of_the_pool_are_scored_but_not_kept(root, pool, tmp_pa
     assert not losses_path(root, pool).exists() or "mine" not in losses_path(root, pool).read_text()
 
 
-def test_a_sign_that_hangs_on_the_excluded_subsets_is_said_on_the_page_and_on_boards():
-    page, board = (ROOT / "leaderboards" / name for name in ("digits-dcs.md", "digits.md"))
-    assert "- `rded_realism`: -0.30, +0.16 with nothing excluded." in page.read_text()
-    assert "(m=126), +0.16 with nothing excluded" in board.read_text()
+@pytest.mark.parametrize("turns", [True, False])
+def test_a_sign_that_hangs_on_the_excluded_subsets_is_said_on_the_page_and_on_boards(root, pool, tmp_path, turns):
+    """A third of the subsets is hopeless and left out, Random never; what counts has a lower loss the higher its error."""
+    hopeless = {one.id for one in pool.subsets if one.method != "random" and sum(map(ord, one.id)) % 3 == 0}
+    write_table(root, pool, lambda one: tuple(error + 30 * (one.id in hopeless) for error in by_size_and_quality(one)))
+    loss = lambda one: 1000 + aligned(one) if one.id in hopeless and turns else -aligned(one)  # noqa: E731
+    dcs_scores.score_file(root, pool, loss_file(tmp_path / "own.csv", pool, loss), partial=False, save="mine")
+    (scores,) = read_pool_scores(root)
+    (one,) = scores.objectives
+    assert set(scores.excluded) == hopeless
+    assert one.score.primary == pytest.approx(-1)
+    assert (one.of_all > 0) == turns
+    page = build_boards(root, root / "leaderboards/results")["digits-dcs.md"]
+    assert (f"- `mine`: -1.00, {one.of_all:+.2f} with nothing excluded." in page) == turns
+    fields = {"kind": "distilled", "split_fingerprint": None, "images": {"pixel_space": "uint8", "resolution": 8}}
+    (cell,) = dcs_column([read_submission(submit(root, "mine", "mine", **fields))], scores)[1]
+    assert (f"{one.of_all:+.2f} with nothing excluded" in cell) == turns
 
 
 def test_the_page_has_scores_on_corrupted_images_only_where_some_are_measured(root, pool, tmp_path):
@@ -385,13 +406,13 @@ def test_the_committed_losses_are_those_of_the_code_its_settings_and_the_pinned_
 
 
 def test_losses_of_another_identity_are_told_with_the_command_that_renews_them(root, pool, hlbench):
-    lines = read_losses(losses_path(ROOT, pool))
-    write_losses(losses_path(root, pool), [replace(line, identity="0" * 12) for line in lines if line.objective == "dm"])
+    lines = losses_here(root, pool, "dm")
+    write_losses(losses_path(root, pool), [replace(line, identity="0" * 12) for line in lines])
     code, out, _ = hlbench("dcs", "--dataset", "digits")
     assert code == 0
     assert "dm: its losses are of identity 000000000000" in out
     assert "hlbench dcs dm --dataset digits" in out
-    shutil.copy(losses_path(ROOT, pool), losses_path(root, pool))
+    write_losses(losses_path(root, pool), lines)
     assert "its losses are of identity" not in hlbench("dcs", "--dataset", "digits")[1]
 
 
@@ -460,7 +481,7 @@ def test_two_commands_at_once_lose_none_of_each_others_losses(root, pool):
 
 
 def test_losses_that_are_there_ask_for_no_network_and_no_data(root, pool, hlbench, monkeypatch):
-    shutil.copy(losses_path(ROOT, pool), losses_path(root, pool))
+    write_losses(losses_path(root, pool), losses_here(root, pool, "tm"))
     monkeypatch.setattr("harness.datasets.load_split", lambda *_: pytest.fail("data was loaded"))
     code, out, err = hlbench("dcs", "tm", "--dataset", "digits")  # the cache of this test holds no experts
     assert code == 0, err
@@ -471,7 +492,7 @@ def test_only_the_subsets_that_are_asked_for_are_selected(root, pool, hlbench):
     (root / "mine.py").write_text("def loss(images, labels):\n    return float(images.mean())\n")
     sys.modules.pop("mine", None)
     assert hlbench("dcs", "--dataset", "digits", "--objective", "mine:loss", "--most-ipc", "1")[0] == 0
-    assert {path.name.split("-")[0] for path in (root / "made/dcs/digits-v1/submissions").iterdir()} == {"ipc1"}
+    assert {path.name.split("-")[0] for path in (root / f"made/dcs/{pool.stem}/submissions").iterdir()} == {"ipc1"}
 
 
 @pytest.mark.parametrize("body", ["def loss(images, labels:\n", "def loss(images, labels):\n    raise KeyError('x')\n",

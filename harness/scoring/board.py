@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.scoring.dcs import REPORTED, read_pool_scores, read_reported_scores
+from harness.scoring.dcs import read_pool_scores
 from harness.scoring.dcs_figures import pool_figure
 from harness.scoring.dcs_page import dcs_page
+from harness.scoring.dcs_reported import REPORTED, read_reported_scores
 from harness.scoring.figures import FOLDER, board_figures
 from harness.scoring.markdown import GENERATED
 from harness.scoring.pages import dataset_page, index_page

@@ -67,6 +67,16 @@ def share(fraction: float | None) -> str:
     return NOTHING if fraction is None else f"{100 * fraction:.1f}%"
 
 
+def signed(value: float) -> str:
+    """`+0.41`, `-0.12`, `+0.00`."""
+    return f"{value:+z.2f}"
+
+
+def signed_range(interval: tuple[float, float]) -> str:
+    """`[+0.20, +0.58]`."""
+    return f"[{signed(interval[0])}, {signed(interval[1])}]"
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 

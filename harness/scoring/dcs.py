@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 
 from harness.dcs import lookup
-from harness.dcs.loss_table import lines_of, losses_path, read_losses
-from harness.dcs.objectives import OBJECTIVE_OF_METHOD, OBJECTIVES
+from harness.dcs.declared import DECLARED
+from harness.dcs.loss_table import LossRow, lines_of, losses_path, read_losses
+from harness.dcs.losses import identity_of
+from harness.dcs.objectives import OBJECTIVE_OF_METHOD
 from harness.dcs.pool import RANDOM, Pool, find_pool, pool_ids
 from harness.dcs.statistic import TOO_FEW, Point, Score, primary_of, score
+from harness.errors import EnvironmentProblem, UsageError
+from harness.experts import read_experts_card
 from harness.protocols import find_protocol
-
-REPORTED = Path("reported") / "dcs"
+from harness.scoring.loss_noise import LossNoise, loss_noise
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class ObjectiveScore:
         without_loss: counted subsets that its table lacks.
         is_own: whether somebody brought the losses along (`hlbench dcs --losses`): the harness did not compute them.
         by_severity: on corrupted images the primary value at severity 1, ..., 5; () on clean ones, and where there is no score.
+        noise: of its losses; None of own ones, and where no subset counts.
+        identity_here: what its settings, its version and the pinned networks give now; None of own losses, and where the networks
+            are not pinned here.
     """
 
     objective: str
@@ -41,6 +46,13 @@ class ObjectiveScore:
     without_loss: tuple[str, ...]
     is_own: bool
     by_severity: tuple[float | None, ...] = ()
+    noise: LossNoise | None = None
+    identity_here: str | None = None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether another version of it, of its settings or networks gave its losses."""
+        return self.identity_here not in (None, self.identity)
 
 
 @dataclass(frozen=True)
@@ -118,19 +130,6 @@ class PoolScores:
         return next((one for one in self.objectives if one.objective == wanted), None)
 
 
-@dataclass(frozen=True)
-class ReportedScore:
-    """What a paper prints of an objective, word for word."""
-
-    source: str
-    where: str
-    objective: str
-    student: str
-    dataset: str
-    errors: str
-    printed: str
-
-
 def read_pool_scores(root: Path) -> tuple[PoolScores, ...]:
     """Of every pool with a look-up table in the checkout at `root`, by id. Raises as `lookup.read_table` and `read_losses`."""
     found = [pool for name in pool_ids(root) if (pool := find_pool(root, name)).subsets]
@@ -178,11 +177,34 @@ def score_objectives(root: Path, pool: Pool, errors: Errors) -> tuple[ObjectiveS
     """Every objective of the pool's table of losses, by name. Raises as `read_losses`."""
     table = read_losses(losses_path(root, pool))
     identities = {row.objective: row.identity for row in table}
-    losses = {name: {subset: line.loss for subset, line in lines_of(table, name, pool).items()} for name in sorted(identities)}
-    return tuple(
-        score_losses(pool, errors, of_one, name, identities[name], is_own=name not in OBJECTIVES)
-        for name, of_one in losses.items()
+    return tuple(score_lines(root, pool, errors, table, name, identities[name]) for name in sorted(identities))
+
+
+def score_lines(root: Path, pool: Pool, errors: Errors, table: Sequence[LossRow], name: str, identity: str) -> ObjectiveScore:
+    lines = lines_of(table, name, pool)
+    losses = {subset: line.loss for subset, line in lines.items()}
+    if name not in DECLARED:
+        return score_losses(pool, errors, losses, name, identity, is_own=True)
+    ipc_of = {subset.id: subset.ipc for subset in pool.subsets if subset.id in errors.counted}
+    return replace(
+        score_losses(pool, errors, losses, name, identity, is_own=False),
+        noise=loss_noise(list(lines.values()), ipc_of),
+        identity_here=identity_here(root, pool, name),
     )
+
+
+def identity_here(root: Path, pool: Pool, name: str) -> str | None:
+    """The identity of a declared objective's losses as things are in the checkout at `root`, the same on every machine.
+
+    None where a network has no card there, as experts that lie in somebody's cache alone. Raises as `losses.identity_of`.
+    """
+    objective, experts = DECLARED[name], pool.recipe.experts
+    if "experts" in objective.needs and experts and read_experts_card(root / "teachers" / experts) is None:
+        return None
+    try:
+        return identity_of(root, pool, objective)
+    except (EnvironmentProblem, UsageError):  # a network without a card; a backbone without a recipe
+        return None
 
 
 def points_of(pool: Pool, errors: Mapping[str, Sequence[float]], losses: Mapping[str, float]) -> tuple[Point, ...]:
@@ -208,19 +230,10 @@ def spreads(scores: PoolScores) -> list[Spread]:
     return found
 
 
-def read_reported_scores(folder: Path) -> tuple[ReportedScore, ...]:
-    """Every line of the CSV files in `folder`; () where there is none."""
-    found = []
-    for path in sorted(folder.glob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            found += [ReportedScore(**line) for line in csv.DictReader(file)]
-    return tuple(found)
-
-
 @lru_cache(maxsize=256)
-def cached_score(points: tuple[Point, ...]) -> Score:
+def cached_score(points: tuple[Point, ...], uncounted: tuple[Point, ...]) -> Score:
     """`score`, once for the same points: pages are built and checked in one process."""
-    return score(points)
+    return score(points, uncounted=uncounted)
 
 
 def score_losses(
@@ -228,7 +241,8 @@ def score_losses(
 ) -> ObjectiveScore:
     """The score of {subset id: loss}."""
     points = points_of(pool, errors.counted, losses)
-    without, found = tuple(name for name in errors.counted if name not in losses), cached_score(points)
+    others = points_of(pool, {subset.id: () for subset in pool.subsets if subset.id not in errors.counted}, losses)
+    without, found = tuple(name for name in errors.counted if name not in losses), cached_score(points, others)
     of_all = None if found.reason == TOO_FEW else primary_of(points_of(pool, errors.measured, losses))
     severities = () if found.primary is None else errors.by_severity
     by_severity = tuple(primary_of(points_of(pool, one, losses)) for one in severities)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD
 from harness.dcs.statistic import TOO_FEW, LeaveOneOut, Score
 from harness.scoring import cells
-from harness.scoring.cells import NOTHING, listed, plural
-from harness.scoring.dcs import ObjectiveScore, PoolScores, ReportedScore, spreads
+from harness.scoring.cells import NOTHING, listed, plural, signed, signed_range
+from harness.scoring.dcs import ObjectiveScore, PoolScores, spreads
+from harness.scoring.dcs_reported import ReportedScore, comparison_section, reported_section
+from harness.scoring.dcs_settings import settings_section, stale_notes
 from harness.scoring.figures import Figure
 from harness.scoring.markdown import GENERATED, escape, file_link, table
 from harness.scoring.places import Places
@@ -29,8 +30,9 @@ losses* are those that somebody brought along; they were not computed here.
   selector for independent, which they are not: its losses rank alike at every size, and so do its students. Both are moved so
   that the median of the resamples falls on the score. In simulated pools of ten selectors whose losses and errors last over
   sizes, the first covered 91% and the second 72% (`python benchmarks/dcs_statistic.py`): read both as a little too narrow.
-- *p* is of a permutation test within IPC. It takes sizes for independent too, so a small one means little where the interval over
-  selectors holds 0; and it asks for more than that twins differ from their subsets, so it can be large where intervals exclude 0.
+- *p* is of a permutation test in which whole selectors exchange their losses of all sizes, those with losses at the same sizes
+  among each other; it held 5% in the same simulated pools. It asks for more than that twins differ from their subsets, and few
+  selectors make it coarse, so it can be large where intervals exclude 0.
 - *Given size* is the partial Spearman correlation given IPC, which may be what the paper prints; *raw* is Spearman's over all
   subsets, size and all.
 - *Nothing excluded*: the DCS with the subsets that the pool's rule leaves out. The rule goes by the error, as the paper's does:
@@ -38,8 +40,8 @@ losses* are those that somebody brought along; they were not computed here.
 - *Without one method*: the lowest and highest DCS when all subsets of one selector with its parameters are left out.
 - A *twin* has the same IPC and half the images, each twice. Losses of moments and gradients cannot tell it from those images
   once; students can.
-- A loss is a mean over random draws; their number and its standard error stand in [dcs/](dcs). Neither interval counts that
-  noise.
+- A loss is a mean over random draws; each one's number of draws and standard error stand in [dcs/](dcs). Neither interval counts
+  that noise: *Settings of the losses* says how large it is.
 - Error is that of the last epoch under hard labels, on the whole test split. A loss that is the same for every subset has no DCS.
 """
 
@@ -64,8 +66,8 @@ def dcs_page(
     parts = [GENERATED, f"# {dataset}: does the loss track what students learn?", f"[Boards of {dataset}]({dataset}.md)"]
     parts.append(MEANING.rstrip())
     for scores in pools:
-        parts += _pool_section(scores, places, [figure for figure in figures if figure.board == scores.pool.stem])
-    parts += _reported_section(reported)
+        parts += _pool_section(scores, places, [figure for figure in figures if figure.board == scores.pool.stem], reported)
+    parts += reported_section(reported)
     return "\n\n".join(parts) + "\n"
 
 
@@ -84,7 +86,7 @@ def dcs_cell(one: ObjectiveScore) -> str:
     found = one.score
     if found.primary is None:
         return f"{found.reason} (m={_size(found) if found.reason == TOO_FEW else found.points})"
-    return f"{_signed(found.primary)} {_range(found.methods_interval or found.interval)} (m={found.m})"
+    return f"{signed(found.primary)} {signed_range(found.methods_interval or found.interval)} (m={found.m})"
 
 
 def _size(found: Score) -> str:
@@ -110,7 +112,7 @@ def _of_submission(submission: Submission, scores: PoolScores) -> str:
         return "no loss" if submission.kind == "coreset" else NOTHING
     one = scores.of_method(submission.method)
     if one is not None:
-        return f"{dcs_cell(one)}{_turned(one)}{' own losses' if one.is_own else ''}"
+        return f"{dcs_cell(one)}{_turned(one)}{' own losses' if one.is_own else ''}{', stale losses' if one.is_stale else ''}"
     if submission.method in {entry.name for entry in NOT_EXPRESSIBLE}:
         return "not expressible"
     return "not computed" if submission.method in OBJECTIVE_OF_METHOD else "not given"
@@ -119,7 +121,7 @@ def _of_submission(submission: Submission, scores: PoolScores) -> str:
 def _turned(one: ObjectiveScore) -> str:
     """What belongs beside a score whose sign hangs on the subsets that the pool's rule leaves out; "" otherwise."""
     turned = one.score.primary is not None and one.of_all is not None and one.score.primary * one.of_all < 0
-    return f", {_signed(one.of_all)} with nothing excluded" if turned else ""
+    return f", {signed(one.of_all)} with nothing excluded" if turned else ""
 
 
 def _networks(scores: PoolScores) -> str:
@@ -129,7 +131,7 @@ def _networks(scores: PoolScores) -> str:
     return f"Losses are computed with networks as {recipe.backbone}{', ' * bool(others)}{listed(others)}."
 
 
-def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure]) -> list[str]:
+def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure], reported: Sequence[ReportedScore]) -> list[str]:
     pool, recipe = scores.pool, scores.pool.recipe
     link = file_link(f"{pool.id}, sha256 {pool.sha256[:12]}", places.project(f"protocols/{pool.id}.yaml"))
     protocol = file_link(recipe.protocol, places.project(f"protocols/{recipe.protocol}.yaml"))
@@ -144,6 +146,9 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure])
         head,
         _objectives_table(scores.objectives),
         _notes(scores),
+        *settings_section(scores),
+        *comparison_section(scores, reported),
+        "### Errors of the subsets",
         "How much the subsets that count differ in quality at the same size (top-1 error, %):",
         _spread_table(scores),
         *_excluded(scores),
@@ -164,36 +169,43 @@ def _objectives_table(objectives: Sequence[ObjectiveScore]) -> str:
 
 def _cells(one: ObjectiveScore) -> list[str]:
     found = one.score
-    of_all = NOTHING if one.of_all is None else _signed(one.of_all)
-    by_ipc = listed([f"{each.ipc}: {each.reason if each.value is None else _signed(each.value)}" for each in found.per_ipc])
+    of_all = NOTHING if one.of_all is None else signed(one.of_all)
+    by_ipc = listed([f"{each.ipc}: {each.reason if each.value is None else signed(each.value)}" for each in found.per_ipc])
     size = f"{found.m} in {found.strata}"
     if found.primary is None:
         return [found.reason, NOTHING, NOTHING, NOTHING, size, of_all, NOTHING, NOTHING, NOTHING, by_ipc]
-    p = "<0.001" if found.p < 0.001 else f"{found.p:.3f}"
     return [
-        f"**{_signed(found.primary)}**",
-        _range(found.methods_interval) if found.methods_interval else NOTHING,
-        _range(found.interval),
-        p,
+        f"**{signed(found.primary)}**",
+        signed_range(found.methods_interval) if found.methods_interval else NOTHING,
+        signed_range(found.interval),
+        p_cell(found),
         size,
         of_all,
-        _signed(found.partial),
-        _signed(found.raw),
+        signed(found.partial),
+        signed(found.raw),
         _left_out(found.leave_one_out),
         by_ipc,
     ]
+
+
+def p_cell(found: Score) -> str:
+    """Of the test over selectors; `-` where there is none."""
+    if found.methods_p is None:
+        return NOTHING
+    return "<0.001" if found.methods_p < 0.001 else f"{found.methods_p:.3f}"
 
 
 def _left_out(found: LeaveOneOut | None) -> str:
     if found is None:
         return NOTHING
     ends = ((found.low, found.low_without), (found.high, found.high_without))
-    return " to ".join(f"{_signed(value)} ({escape(method)})" for value, method in ends)
+    return " to ".join(f"{signed(value)} ({escape(method)})" for value, method in ends)
 
 
 def _notes(scores: PoolScores) -> str:
-    notes = [f"{_code(one)}: {escape(flag)}." for one in scores.objectives for flag in one.score.flags]
-    notes += [f"{_code(one)}: {_signed(one.score.primary)}{_turned(one)}." for one in scores.objectives if _turned(one)]
+    notes = stale_notes(scores)
+    notes += [f"{_code(one)}: {escape(flag)}." for one in scores.objectives for flag in one.score.flags]
+    notes += [f"{_code(one)}: {signed(one.score.primary)}{_turned(one)}." for one in scores.objectives if _turned(one)]
     notes += [
         f"{_code(one)}: no loss of {plural(len(one.without_loss), 'subset')}." for one in scores.objectives if one.without_loss
     ]
@@ -201,13 +213,13 @@ def _notes(scores: PoolScores) -> str:
         share = f"{100 * max(shares):.0f}%"
         notes.append(f"Students' luck is about {share} of the variance of errors within IPC, and pulls every DCS towards 0.")
     notes += [f"{escape(entry.title)}: {escape(entry.reason)}." for entry in NOT_EXPRESSIBLE]
+    if exchanged := sorted({one.score.exchanged for one in scores.objectives if one.score.exchanged}):
+        notes.append(f"p: losses are exchanged among {' or '.join(map(str, exchanged))} selectors.")
     if scores.diverged:
         notes.append(f"Diverged, without an error: {plural(scores.diverged, 'student')}.")
     lacking = scores.planned - scores.students
     if lacking:
         notes.append(f"Not complete: {plural(lacking, 'student')} of {scores.planned} are not trained yet.")
-    identities = listed([f"{_code(one)} {one.identity}" for one in scores.objectives if not one.is_own])
-    notes.append(f"Identities (settings, version of the code, networks): {identities or 'none'}.")
     return "\n".join(f"- {note}" for note in notes)
 
 
@@ -255,23 +267,4 @@ def _on_corrupted_images(scores: PoolScores) -> list[str]:
 def severity_cell(one: ObjectiveScore) -> str:
     """`1: +0.41, 2: +0.40, ...`; `-` where there is no score."""
     values = enumerate(one.by_severity, start=1)
-    return listed([f"{severity}: {NOTHING if value is None else _signed(value)}" for severity, value in values]) or NOTHING
-
-
-def _reported_section(reported: Sequence[ReportedScore]) -> list[str]:
-    if not reported:
-        return []
-    parts = ["## Reported, not run here", "Correlations as printed by their sources, on other data, pools and students."]
-    headers = ["Objective", "Student", "Dataset", "Errors on", "Printed", "Where"]
-    for source, entries in groupby(reported, key=lambda one: one.source):
-        rows = [[one.objective, one.student, one.dataset, one.errors, one.printed, one.where] for one in entries]
-        parts += [f"### {escape(source)}", table(headers, [[escape(cell) for cell in row] for row in rows])]
-    return parts
-
-
-def _signed(value: float) -> str:
-    return f"{value:+z.2f}"
-
-
-def _range(interval: tuple[float, float]) -> str:
-    return f"[{_signed(interval[0])}, {_signed(interval[1])}]"
+    return listed([f"{severity}: {NOTHING if value is None else signed(value)}" for severity, value in values]) or NOTHING
