@@ -15,7 +15,7 @@ from rded_cases import DIGITS, few_digits, pixels, source, toy_observer
 
 from harness.datasets import DATASETS, load_split
 from harness.datasets.base import Split
-from harness.distill.ca2d import cad_pools
+from harness.distill.ca2d import cad_pools, default_pool
 from harness.distill.method import Source
 from harness.distill.observer import OBSERVERS, Observer, load_observer
 from harness.distill.patches import Layout
@@ -115,19 +115,46 @@ def test_ca2d_looks_at_the_highest_cad_scores_of_each_class_and_at_all_of_them(f
         assert set(distilled.patches.rows[label * 4 : label * 4 + 4]) <= top
 
 
-def test_the_ca2d_pool_is_300_or_half_again_as_many_as_pieces_and_never_more_than_the_class(train):
-    labels = np.repeat(np.arange(2), 1000)
-    split = Split("toy", "train", np.zeros((2000, 3, 2, 2), np.uint8), labels, "0" * 64)
-    cad = np.zeros(2000)
+def toy_split(*sizes: int) -> Split:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    return Split("toy", "train", np.zeros((len(labels), 3, 2, 2), np.uint8), labels, "0" * 64)
+
+
+def test_the_ca2d_pool_is_300_or_half_again_as_many_as_pieces():
+    split, cad = toy_split(1000, 1000), np.zeros(2000)
     assert [len(rows) for rows in cad_pools(split, cad, Layout(50, 2, 2))] == [300, 300]
     assert [len(rows) for rows in cad_pools(split, cad, Layout(100, 2, 2))] == [600, 600]
     assert cad_pools(split, cad, Layout(10, 2))[1].tolist() == list(range(1000, 1300))  # ties: the lowest rows
-    assert [len(rows) for rows in cad_pools(train, np.zeros(len(train)), Layout(1, 8))] == np.bincount(train.labels).tolist()
+
+
+@pytest.mark.parametrize(
+    ("smallest", "needed", "expected"),
+    [
+        (500, 10, 300), (500, 50, 300), (500, 100, 300), (500, 201, 302),  # CIFAR-100, TinyImageNet
+        (5000, 10, 300), (732, 40, 300), (732, 400, 600),  # CIFAR-10, ImageNet-1K
+        (86, 10, 52), (90, 10, 54), (86, 50, 75), (5, 1, 3), (2, 1, 2),
+    ],
+)  # fmt: skip
+def test_the_ca2d_pool_is_at_most_60_percent_of_the_smallest_class_unless_the_pieces_need_more(smallest, needed, expected):
+    assert default_pool(smallest, Layout(needed, 2)) == expected
+
+
+def test_the_ca2d_pool_of_digits_leaves_images_out(train):
+    assert [len(rows) for rows in cad_pools(train, np.zeros(len(train)), Layout(10, 8))] == [52] * 10
+
+
+def test_a_default_ca2d_pool_that_would_choose_nothing_is_refused_and_a_named_one_is_not():
+    cad = np.zeros(24)
+    assert [len(rows) for rows in cad_pools(toy_split(12, 13), np.zeros(25), Layout(8, 2))] == [12, 12]
+    with pytest.raises(UsageError, match="CA2D would choose nothing at IPC 8") as caught:
+        cad_pools(toy_split(12, 12), cad, Layout(8, 2))
+    assert "--param pool=" in caught.value.fix
+    assert [len(rows) for rows in cad_pools(toy_split(12, 12), cad, Layout(8, 2), 12)] == [12, 12]
 
 
 def test_ca2d_on_the_whole_class_is_rded_on_the_whole_class(few):
     cad = np.arange(len(few), dtype=np.float32)
-    ca2d = DISTILLERS["ca2d"].run(source(few, cad=cad), 2, 5, factor=2)
+    ca2d = DISTILLERS["ca2d"].run(source(few, cad=cad), 2, 5, factor=2, pool=12)
     assert np.array_equal(pixels(ca2d), pixels(DISTILLERS["rded"].run(source(few), 2, 5, factor=2)))
 
 

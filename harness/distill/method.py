@@ -61,6 +61,7 @@ class Distiller:
         make: (source, ipc, draw, **parameters) -> DistilledSet; the same arguments give the same set.
         needs: which of `observer` and `cad` the source must hold.
         parameters: name -> default, whole numbers; None stands for what `make` says.
+        version: of its code, 1 or more, for the record; raised when it gives other sets for the same source.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Distiller:
     make: Callable[..., DistilledSet] = field(repr=False)
     needs: tuple[str, ...] = ()
     parameters: Mapping[str, int | None] = field(default_factory=dict)
+    version: int = 1
 
     def run(self, source: Source, ipc: int, draw: int = 0, **parameters: int | str | None) -> DistilledSet:
         """Exactly `ipc` images of each class. Raises UsageError for a lacking need, an unfit parameter, and too few images."""

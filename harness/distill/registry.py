@@ -35,10 +35,11 @@ _DISTILLERS = [
         name="ca2d",
         title="CA2D",
         notes="RDED on the images with the highest CAD-Prune scores (arXiv 2604.18811, section 5). The paper does not state how "
-        "many; by default max(300, 1.5 x IPC x factor^2) a class.",
+        "many; by default 300, or 60 % of the smallest class where that is less, and at least 1.5 x IPC x factor^2.",
         make=distill_ca2d,
         needs=("observer", "cad"),
         parameters={"factor": None, "pool": None, "crops": CROPS},
+        version=2,  # 1 took classes of 300 images or fewer whole
     ),
 ]
 
