@@ -245,6 +245,11 @@ def test_csv_with_headings_and_row_numbers(tmp_path, text):
     assert np.array_equal(read_scores(csv(tmp_path, text), ROWS), SCORES)
 
 
+@pytest.mark.parametrize("text", ["1", "-1.5", "+.5", "2.", "1e3", "1E-3", "-0.0"])
+def test_numbers_are_read_from_csv_in_every_common_notation(tmp_path, text):
+    assert read_scores(csv(tmp_path, lines([text, *SCORES[1:]])), ROWS)[0] == float(text)
+
+
 def test_csv_and_parquet_as_pandas_writes_them(tmp_path):
     frame = pd.DataFrame({"score": SCORES})
     frame.to_csv(tmp_path / "a.csv")
@@ -267,6 +272,10 @@ def test_csv_and_parquet_as_pandas_writes_them(tmp_path):
         ("row,score\n" + lines([0.5, *range(1, ROWS)], SCORES), "not the row numbers", "should be there is 0.5"),
         ("id,score\n" + lines([f"n{row}.jpg" for row in range(ROWS)], SCORES), "'n0.jpg' is not a number", "line 2"),
         ("score\n" + lines(["high", *SCORES[1:]]), "'high' is not a number", "line 2"),
+        (lines(["1_0", *SCORES[1:]]), "'1_0' is not a number", "line 1"),
+        (lines([*SCORES[:5], "1_0", *SCORES[6:]]), "'1_0' is not a number", "line 6"),
+        (lines([*SCORES[:5], "\u0661\u0662", *SCORES[6:]]), "is not a number", "line 6"),  # digits of another script
+        (lines([*SCORES[:5], "0x10", *SCORES[6:]]), "'0x10' is not a number", "line 6"),
         (lines([*SCORES[:5], "", *SCORES[6:]]), "19 scores instead of 20", ""),
         ("row,score\n" + lines(range(ROWS), ["", *SCORES[1:]]), "'' is not a number", "line 2"),
         ("score\n" + lines([*SCORES[:5], "nan", *SCORES[6:]]), "score of row 5 is nan", "not finite"),

@@ -30,6 +30,7 @@ LABEL_NAMES = ("label", "labels", "class", "classes", "target", "targets")
 NUMBERS = tuple(f"{kind}{bits}" for kind in ("float", "int", "uint") for bits in (8, 16, 32, 64) if (kind, bits) != ("float", 8))
 TEXT_ROW_BYTES, ROW_BYTES = 128, 32  # most a row may take: a score, a row number and a file name as text; numbers
 MOST_COLUMNS = 16  # of a CSV; a parser asked for millions takes a thousand times the file's size
+NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE)
 HOW = 'store one number for each training row, in row order: numpy.save("scores.npy", scores.astype("float32"))'
 
 
@@ -118,7 +119,7 @@ def _read_csv(file: SetFile, rows: int) -> np.ndarray:
         # Without quoting a line is a row, whatever it holds; quotes around a cell are taken off below.
         cells = pd.read_csv(io.StringIO(text), header=None, dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE)
     first = [_bare(cell).lower() for cell in cells.iloc[0]]
-    headed = not all(map(_is_number, first))
+    headed = any(not _is_number(cell) and (not cell or re.search(r"[^\W\d_]", cell)) for cell in first)
     names = first if headed else [f"column {number}" for number in range(1, len(first) + 1)]
     name, row_name = _choose(names, file.name, "columns")
     _check_array("float64", (len(cells) - headed,), rows, file.name)
@@ -136,20 +137,16 @@ def _bare(cell: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    """Python would also read `1_0` as 10, and digits of every script; other programs would not."""
+    return NUMBER.fullmatch(cell) is not None
 
 
 def _numbers(cells: list[str], where: str, headed: int) -> np.ndarray:
-    try:
-        return np.array(cells, np.float64)  # as Python reads a float: correctly rounded
-    except ValueError:
-        wrong = next(place for place, cell in enumerate(cells) if not _is_number(cell))
+    wrong = next((place for place, cell in enumerate(cells) if not _is_number(cell)), None)
+    if wrong is not None:
         why = f"line {wrong + 1 + headed}, blank lines not counted"
-        raise SubmissionError(f"{cells[wrong][:40]!r} is not a number", where=where, why=why) from None
+        raise SubmissionError(f"{cells[wrong][:40]!r} is not a number", where=where, why=why)
+    return np.array(cells, np.float64)  # as Python reads a float: correctly rounded
 
 
 def _choose(names: list[str], where: str, what: str, with_rows: bool = True) -> tuple[str, str | None]:
