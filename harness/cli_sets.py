@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,9 +24,12 @@ from harness.cli_options import (
 from harness.errors import UsageError
 from harness.paths import project_root
 
+if TYPE_CHECKING:
+    from harness.submissions import Submission
+
 sets_app = typer.Typer(**APP_SETTINGS)
 
-FROM_SCORES, EL2N_BEST = "from-scores", "el2n-best"
+FROM_SCORES, EL2N_BEST, FULL_DATASET = "from-scores", "el2n-best", "full-dataset"
 SHEET_CLASSES, SHEET_IMAGES = 10, 10
 
 Dynamics = Annotated[str | None, typer.Option("--dynamics", help="A recording, as `hlbench dynamics list` names it.")]
@@ -48,7 +51,12 @@ def select(
     dynamics: Dynamics = None,
     param: Param = None,
     order: Annotated[str | None, typer.Option("--order", help="With from-scores: highest or lowest first.")] = None,
-    window: Annotated[float, typer.Option("--window", help="With from-scores: share of each class to pass over first.")] = 0.0,
+    window: Annotated[
+        float | None, typer.Option("--window", help="With from-scores: share of each class to pass over first. Default: 0.")
+    ] = None,
+    author: Annotated[
+        list[str] | None, typer.Option("--author", help="With from-scores: who submits the set; may be repeated.")
+    ] = None,
     protocol: Annotated[
         str | None, typer.Option("--protocol", help="With el2n-best: of its search. Default: <dataset>/<student>-hl, newest.")
     ] = None,
@@ -61,7 +69,9 @@ def select(
     ] = None,
     device: Device = "auto",
     data: Data = None,
-    verify: Annotated[Path | None, typer.Option("--verify", help="Make this submission again and compare every byte.")] = None,
+    verify: Annotated[
+        Path | None, typer.Option("--verify", help="Make this submission again and compare all but what describes it.")
+    ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Name the selectors, what they need, their parameters.")] = False,
 ) -> None:
     """Write a coreset as a submission; or prove that a submission is what its method writes.
@@ -72,6 +82,9 @@ def select(
     searches = method == EL2N_BEST and "beta" not in given
     if not searches:
         _refuse_half_a_search(method, given, any(option is not None for option in (protocol, search_seeds, search_step)))
+    options = {"FILE": scores, "--dataset": dataset, "--ipc": ipc, "--draws": draws if draws > 1 else None, "--slug": slug}
+    options |= {"--dynamics": dynamics, "--param": param, "--order": order, "--window": window, "--author": author}
+    _refuse_unused("--verify" if verify is not None else method, {name for name, value in options.items() if value is not None})
     if listed:
         _list_selectors()
     elif verify is not None:
@@ -81,7 +94,7 @@ def select(
             "a coreset needs METHOD, --dataset and --ipc", fix="see `hlbench select --help`; --list names the methods"
         )
     elif method == FROM_SCORES:
-        _select_from_scores(scores, dataset, ipc, order, window, slug, data)
+        _select_from_scores(scores, dataset, ipc, order, window or 0.0, slug, author, data)
     elif searches:
         students = {"protocol": protocol, "student": student, "device": device_of(device)}
         students["seeds"] = numbers_or_all(search_seeds, "--search-seeds")
@@ -112,7 +125,7 @@ def distill(
     chosen = {"dynamics": dynamics, "parameters": named_values(param), "observer": observer, "device": device_of(device)}
     with count("classes") as counted:
         made = make_distilled(project_root(), method, dataset, ipc, draws, data, slug, **chosen, on_class=counted, recall=True)
-    print(made.relative_path)
+    _say_made(made)
 
 
 @sets_app.command(epilog="Example: hlbench show submissions/random/digits-ipc10.yaml --out sheet.png")
@@ -156,6 +169,18 @@ def named_values(texts: list[str] | None) -> dict[str, str]:
     return found
 
 
+def _refuse_unused(method: str | None, given: set[str]) -> None:
+    """Options that would change nothing: whoever gave one believes that it did."""
+    split_and_size = {"--dataset", "--ipc"}
+    used = {
+        "--verify": {"FILE"},
+        FROM_SCORES: split_and_size | {"FILE", "--order", "--window", "--slug", "--author"},
+        FULL_DATASET: split_and_size,
+    }.get(method, split_and_size | {"--draws", "--slug", "--dynamics", "--param"})
+    if method is not None and (unused := sorted(given - used)):
+        raise UsageError(f"{method} uses no {', '.join(unused)}", fix="leave it out; `hlbench select --list` names the methods")
+
+
 def _refuse_half_a_search(method: str | None, given: dict[str, str], asked: bool) -> None:
     """Options of a search where nothing is searched, and a best window that no search has chosen."""
     if asked:
@@ -172,23 +197,41 @@ def _refuse_half_a_search(method: str | None, given: dict[str, str], asked: bool
 
 def _select(method: str, **asked: Any) -> None:
     from harness import reference
-    from harness.submissions import FULL_DATASET
 
     if method == FULL_DATASET:
         made = reference.make_full(project_root(), asked["dataset"], asked["ipc"], asked["data"])
     else:
         made = reference.make_coreset(project_root(), method, **asked)
-    print(made.relative_path)
+    _say_made(made)
 
 
 def _select_from_scores(
-    scores: Path | None, dataset: str, ipc: int, order: str | None, window: float, slug: str | None, data: Path | None
+    scores: Path | None,
+    dataset: str,
+    ipc: int,
+    order: str | None,
+    window: float,
+    slug: str | None,
+    authors: list[str] | None,
+    data: Path | None,
 ) -> None:
     from harness import reference
 
-    if scores is None or order is None or slug is None:
-        raise UsageError("from-scores needs a FILE, --order and --slug", fix="see `hlbench select --help`")
-    print(reference.make_from_scores(project_root(), scores, dataset, ipc, order, window, slug, data).relative_path)
+    if scores is None or order is None or slug is None or authors is None:
+        raise UsageError(
+            "from-scores needs a FILE, --order, --slug and --author", why="the set is its author's, not this project's",
+            fix='hlbench select from-scores FILE --order highest --slug my-method --author "My Name" --dataset ... --ipc ...',
+        )  # fmt: skip
+    _say_made(reference.make_from_scores(project_root(), scores, dataset, ipc, order, window, slug, authors, data))
+
+
+def _say_made(made: Submission) -> None:
+    """Where it lies; on stderr what its author may overlook."""
+    from harness.write_submission import REPEATED
+
+    print(made.relative_path)
+    if REPEATED in made.notes:
+        print(made.notes[made.notes.index(REPEATED) :], file=sys.stderr)
 
 
 def _search(students: dict[str, Any], **asked: Any) -> None:

@@ -1,9 +1,12 @@
-"""The reference submissions this project ships: made by which method, of what, written where. Same arguments, same bytes."""
+"""The reference submissions this project ships: made by which method, of what, written where. Same arguments, same bytes.
+
+Every one says in `made_by` what it was made by and from, so that `regenerate.py` can make it again.
+"""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.canonical import file_sha256
@@ -13,12 +16,15 @@ from harness.coresets.score_files import read_scores
 from harness.datasets import load_split
 from harness.datasets.base import Split
 from harness.dynamics.artifact import Dynamics, open_dynamics
-from harness.dynamics.places import find_folder
+from harness.dynamics.describe import record_command, scored_by
+from harness.dynamics.places import find_folder, label_of, name_in_commands
 from harness.errors import UsageError
 from harness.submissions import FULL_DATASET, SLUG, Submission
 from harness.write_submission import write_coreset, write_distilled, write_full
 
 FROM_SCORES = "from-scores"
+FROM_SCORES_VERSION, FULL_VERSION = 1, 1  # as `Selector.version`
+MAINTAINERS = ("hlbench maintainers",)
 
 Parameters = Mapping[str, float | int | str | None]
 
@@ -49,12 +55,9 @@ def make_coreset(
     train = load_split(dataset, "train", data)
     recording = open_recording(root, selector, train, dynamics)
     rows = [selector.run(Source(train, recording), ipc, draw, **settled) for draw in range(draws)]
-    header = _header(method, selector.title, selector.notes, "CC0-1.0")
-    made_by = None
-    if recording is not None:
-        given = _given(method, dataset, ipc, draws, slug, parameters or {})
-        inputs = {_dynamics_name(recording): recording.sha256}
-        made_by = _made_by(f"hlbench select {given} --dynamics {recording_name(recording)}", train, settled, inputs)
+    header = _header(method, selector.title, _notes(selector.notes, recording, ipc), "CC0-1.0")
+    command = f"hlbench select {_given(method, dataset, ipc, draws, slug, parameters or {})}"
+    made_by = _made_by(root, command, selector.version, train, settled, {}, recording)
     return write_coreset(folder, header, train, ipc, rows, made_by)
 
 
@@ -64,18 +67,30 @@ def _shortest(number: float) -> str:
 
 
 def make_from_scores(
-    root: Path, scores: Path, dataset: str, ipc: int, order: str, window: float, slug: str, data: Path | None = None
+    root: Path,
+    scores: Path,
+    dataset: str,
+    ipc: int,
+    order: str,
+    window: float,
+    slug: str,
+    authors: Sequence[str],
+    data: Path | None = None,
 ) -> Submission:
-    """As `make_coreset`, from a file of one score a training row. Raises UsageError for a file that does not fit the split."""
+    """As `make_coreset`, from a file of one score a training row, submitted by `authors`.
+
+    Raises UsageError for a file that does not fit the split, or whose name no submission can hold.
+    """
     folder = submission_folder(root, slug)
+    _check_name(scores)
     train = load_split(dataset, "train", data)
     rows = select_from_scores(read_scores(scores, len(train)), train.labels, ipc, order, window)
     notes = f"The {order} scores of each class{f', after the first {window:g} of it' if window else ''}, from a file of scores."
-    header = _header(FROM_SCORES, f"From scores: {slug}", notes, "CC0-1.0")
+    header = _header(FROM_SCORES, f"From scores: {slug}", notes, "CC0-1.0", authors)
     options = f"--dataset {dataset} --ipc {ipc} --order {order} --window {_shortest(window)}"
-    command = f"hlbench select {FROM_SCORES} {shlex.quote(scores.name)} {options}"
+    command = f"hlbench select {FROM_SCORES} {shlex.quote(scores.name)} {options} --slug {slug}"
     inputs = {scores.name: file_sha256(scores)}
-    made_by = _made_by(f"{command} --slug {slug}", train, {"order": order, "window": window}, inputs)
+    made_by = _made_by(root, command, FROM_SCORES_VERSION, train, {"order": order, "window": window}, inputs)
     return write_coreset(folder, header, train, ipc, [rows], made_by)
 
 
@@ -83,7 +98,9 @@ def make_full(root: Path, dataset: str, ipc: int, data: Path | None = None) -> S
     """As `make_coreset`, of the full dataset, which has no files of its own."""
     notes = "The whole training split, seen for as many images as a set of this IPC. A yardstick, in no rank and no test."
     header = _header(FULL_DATASET, "Full dataset", notes, "CC0-1.0")
-    return write_full(submission_folder(root, FULL_DATASET), header, load_split(dataset, "train", data), ipc)
+    train = load_split(dataset, "train", data)
+    made_by = _made_by(root, f"hlbench select {FULL_DATASET} --dataset {dataset} --ipc {ipc}", FULL_VERSION, train, {}, {})
+    return write_full(submission_folder(root, FULL_DATASET), header, train, ipc, made_by)
 
 
 def make_distilled(
@@ -114,18 +131,20 @@ def make_distilled(
         raise UsageError(f"no distillation method {method!r}", fix=f"choose one of: {', '.join(DISTILLERS)}")
     distiller, folder = DISTILLERS[method], submission_folder(root, method if slug is None else slug)
     settled = distiller.settle(parameters or {})
+    for option, given, need in (("--observer", observer, "observer"), ("--dynamics", dynamics, "cad")):
+        if given is not None and need not in distiller.needs:
+            raise UsageError(f"{method} uses no {option}", where=option, fix="leave it out")
     train = load_split(dataset, "train", data)
     judge = load_observer(root, dataset, len(train), observer, device) if "observer" in distiller.needs else None
     recording = open_recording(root, SELECTORS["cad-prune"], train, dynamics) if "cad" in distiller.needs else None
     source = distillation.Source(train, judge, _cad(recording), on_class, recall)
     made = [distiller.run(source, ipc, draw, **settled) for draw in range(draws)]
     inputs = {f"teachers/{judge.teacher}": judge.sha256} if judge else {}
-    inputs |= {_dynamics_name(recording): recording.sha256} if recording else {}
     command = f"hlbench distill {_given(method, dataset, ipc, draws, slug, parameters or {})}"
     command += f" --observer {judge.teacher}" if judge else ""
-    command += f" --dynamics {recording_name(recording)}" if recording else ""
-    header = _header(method, distiller.title, distiller.notes, "CC-BY-4.0")
-    return write_distilled(folder, header, train, ipc, made, _made_by(command, train, settled, inputs))
+    header = _header(method, distiller.title, _notes(distiller.notes, recording, ipc), "CC-BY-4.0")
+    made_by = _made_by(root, command, distiller.version, train, settled, inputs, recording)
+    return write_distilled(folder, header, train, ipc, made, made_by)
 
 
 def _cad(recording: Dynamics | None):
@@ -154,27 +173,47 @@ def open_recording(root: Path, selector: Selector, train: Split, named: str | No
     return open_dynamics(find_folder(root, named), train.labels, train.fingerprint)
 
 
-def recording_name(recording: Dynamics) -> str:
-    """`digits/resnet18-hl-v1-k6`, as `find_folder` takes it."""
-    return f"{recording.folder.parent.name}/{recording.folder.name}"
-
-
-def _dynamics_name(recording: Dynamics) -> str:
-    return f"dynamics/{recording_name(recording)}"
-
-
-def _made_by(command: str, train: Split, parameters: Parameters, inputs: Mapping[str, str]) -> dict:
-    return {
+def _made_by(
+    root: Path,
+    command: str,
+    version: int,
+    train: Split,
+    parameters: Parameters,
+    inputs: Mapping[str, str],
+    recording: Dynamics | None = None,
+) -> dict:
+    """As `submissions.MadeBy` has it. `command`: still without the recording."""
+    made_by = {
         "command": command,
+        "version": version,
         "split_fingerprint": train.fingerprint,
         "parameters": dict(parameters),
         "inputs": dict(inputs),
     }
+    if recording is not None:
+        spec = recording.spec
+        made_by["command"] += f" --dynamics {shlex.quote(name_in_commands(root, recording.folder))}"
+        made_by["inputs"][f"dynamics/{label_of(recording.folder)}"] = recording.sha256
+        made_by["protocol"] = f"{spec.protocol} sha256:{spec.protocol_sha256}"
+        made_by["recorded_by"] = record_command(spec)
+    return made_by
+
+
+def _notes(notes: str, recording: Dynamics | None, ipc: int) -> str:
+    return notes if recording is None else f"{notes} {scored_by(recording.spec, ipc)}"
+
+
+def _check_name(scores: Path) -> None:
+    if not (scores.name.isascii() and scores.name.isprintable()):
+        raise UsageError(
+            "the score file has a name that a submission cannot hold", where=repr(scores.name),
+            why="the submission names it, and the command, in plain letters (ASCII)", fix="rename it, for example scores.npy",
+        )  # fmt: skip
 
 
 def _given(method: str, dataset: str, ipc: int, draws: int, slug: str | None, parameters: Parameters) -> str:
-    """The arguments that both verbs share, as a command line."""
-    options = [f"--slug {slug}"] if slug else []
+    """The arguments that both verbs share, as a command line; a slug only where it is not the method's name."""
+    options = [f"--slug {slug}"] if slug not in (None, method) else []
     options += [f"--param {shlex.quote(f'{name}={value}')}" for name, value in parameters.items()]
     return " ".join([f"{method} --dataset {dataset} --ipc {ipc} --draws {draws}", *options])
 
@@ -185,10 +224,10 @@ def submission_folder(root: Path, slug: str) -> Path:
     return root / "submissions" / slug
 
 
-def _header(method: str, title: str, notes: str, licence: str) -> dict:
+def _header(method: str, title: str, notes: str, licence: str, authors: Sequence[str] = MAINTAINERS) -> dict:
     return {
         "title": title,
-        "authors": ["hlbench maintainers"],
+        "authors": list(authors),
         "licence": licence,
         "contact": "open an issue in this repository",
         "notes": notes,

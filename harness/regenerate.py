@@ -1,53 +1,76 @@
-"""Is a submission what its method writes? It is made again in a folder of its own, and every file is compared byte by byte."""
+"""Is a submission what its method writes? It is made again in a folder of its own, and what was written is compared.
+
+Every data file byte by byte, and every key of the YAML but those that describe (`DESCRIPTIVE`): a title or an address that was
+mended makes no other set. The digest of a submission, on which its records hang, leaves those out, too.
+"""
 
 from __future__ import annotations
 
+import re
 import shlex
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from harness.canonical import file_sha256
 from harness.coresets import SELECTORS
 from harness.dynamics.artifact import folders, read_spec
-from harness.dynamics.places import places
+from harness.dynamics.places import FOLDER, places
 from harness.errors import CheckFailed, EnvironmentProblem, HlbenchError, SubmissionError, UsageError
 from harness.reference import FROM_SCORES, make_coreset, make_distilled, make_from_scores, make_full
 from harness.submissions import FULL_DATASET, MADE, Submission, check_place, read_submission
+
+DESCRIPTIVE = ("title", "authors", "paper", "code", "licence", "contact", "notes")
+LABEL = re.compile(r"[^/.][^/]*/[^/.][^/]*")  # of a recording; it becomes a path
 
 
 def verify_submission(root: Path, path: Path, data: Path | None = None, scores: Path | None = None) -> str:
     """One sentence saying what was compared. `scores`: the file a from-scores submission was made from.
 
-    Raises CheckFailed naming the first file that differs, EnvironmentProblem when the recording it was selected by is not here,
-    UsageError for a submission that no method of this project wrote.
+    Raises CheckFailed naming the first key or file that differs, EnvironmentProblem when the recording it was selected by is not
+    here, UsageError for a submission that no method of this project wrote.
     """
     submission = read_submission(path)
     check_place(path, submission, root)
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "teachers").symlink_to(root / "teachers")
         made = _make_again(Path(scratch), root, submission, data, scores)
-        files = [made.relative_path, *_files(Path(scratch), made)]
+        if differing := first_difference(_compared(submission), _compared(made)):
+            key, here, again = differing
+            raise _differs(f"{path}: {key}", f"{_short(here)} here, {_short(again)} when it is made again")
+        files = _files(Path(scratch), made)
         # Images that are not kept: their content_sha256 stands in the YAML, which is compared.
         absent = [name for name in files if name.startswith(f"{MADE}/") and not (root / name).is_file()]
         compared = [name for name in files if name not in absent]
         for name in compared:
             ours, again = root / name, Path(scratch) / name
             if not ours.is_file() or ours.read_bytes() != again.read_bytes():
-                raise CheckFailed(
-                    "the submission is not what its method writes",
-                    where=str(ours),
-                    why="it is missing" if not ours.is_file() else "its bytes differ from those made again",
-                    fix="restore it from version control; another machine's k-means or observer may also round otherwise",
-                )
+                raise _differs(str(ours), "its bytes differ from those made again" if ours.is_file() else "it is missing")
     by_hash = f"; {len(absent)} image files that are not here, by their sha256" if absent else ""
-    return f"{submission.relative_path}: made again, {len(compared)} files, every byte the same{by_hash}"
+    files_said = f"{len(compared)} files, every byte the same{by_hash}" if files else "it has no files"
+    return f"{submission.relative_path}: made again; {files_said}; its YAML in all but {', '.join(DESCRIPTIVE)}"
+
+
+def _compared(submission: Submission) -> dict[str, Any]:
+    return submission.model_dump(mode="json", exclude=set(DESCRIPTIVE))
+
+
+def first_difference(here: dict[str, Any], again: dict[str, Any], above: str = "") -> tuple[str, Any, Any] | None:
+    """(key, value here, value there) of the first key whose values differ, `made_by.version`; None where none does."""
+    for key in [*here, *(key for key in again if key not in here)]:
+        ours, theirs = here.get(key), again.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            if deeper := first_difference(ours, theirs, f"{above}{key}."):
+                return deeper
+        elif ours != theirs or type(ours) is not type(theirs):
+            return f"{above}{key}", ours, theirs
+    return None
 
 
 def _make_again(scratch: Path, root: Path, submission: Submission, data: Path | None, scores: Path | None) -> Submission:
     method, common = submission.method, (submission.dataset, submission.ipc)
     made_by = submission.made_by
     parameters = dict(made_by.parameters) if made_by else {}
-    slug = None if submission.slug == method else submission.slug
     if submission.kind == "full":
         return make_full(scratch, *common, data)
     if method == FROM_SCORES and made_by:
@@ -55,11 +78,13 @@ def _make_again(scratch: Path, root: Path, submission: Submission, data: Path | 
         order, window = parameters.get("order"), parameters.get("window")
         if not isinstance(order, str) or not isinstance(window, int | float):
             raise _misfit(submission, "order and window are needed")
-        return make_from_scores(scratch, scores, *common, order, float(window), submission.slug, data)
+        return make_from_scores(scratch, scores, *common, order, float(window), submission.slug, submission.authors, data)
     inputs = made_by.inputs if made_by else {}
-    recordings = {name: digest for name, digest in inputs.items() if name.startswith("dynamics/")}
-    dynamics = _recording(root, _only(recordings, "recording", submission)) if recordings else None
-    given = {"data": data, "slug": slug, "dynamics": dynamics, "parameters": _said(made_by.command) if made_by else {}}
+    recordings = {name: digest for name, digest in inputs.items() if name.startswith(f"{FOLDER}/")}
+    dynamics = _recording(scratch, root, submission, _only(recordings, "recording", submission)[1]) if recordings else None
+    said = _said(made_by.command, "--param") if made_by else []
+    given = {"data": data, "slug": submission.slug, "dynamics": dynamics}
+    given["parameters"] = dict(text.partition("=")[::2] for text in said)
     if submission.kind == "coreset" and method in SELECTORS:
         return make_coreset(scratch, method, *common, submission.draws, **given)
     if submission.kind == "distilled":
@@ -71,11 +96,13 @@ def _make_again(scratch: Path, root: Path, submission: Submission, data: Path | 
     )  # fmt: skip
 
 
-def _said(command: str) -> dict[str, str]:
-    """The parameters that were given on the command line: defaults are not repeated there."""
-    words = shlex.split(command)
-    given = [words[position + 1] for position, word in enumerate(words[:-1]) if word == "--param"]
-    return dict(text.partition("=")[::2] for text in given)
+def _said(command: str, option: str) -> list[str]:
+    """The values of an option on the command line; defaults are not repeated there."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quotation without an end: it will differ from what is written again
+        return []
+    return [words[position + 1] for position, word in enumerate(words[:-1]) if word == option]
 
 
 def _only(inputs: dict[str, str], what: str, submission: Submission) -> tuple[str, str]:
@@ -90,19 +117,39 @@ def _misfit(submission: Submission, why: str) -> SubmissionError:
     return SubmissionError("made_by does not say how to make the set again", where=where, why=why, fix="restore the file")
 
 
-def _recording(root: Path, wanted: tuple[str, str]) -> str:
-    """The folder of the recording with the sha256 that the submission names. Raises EnvironmentProblem when it is not here."""
-    name, digest = wanted
-    for folder in folders(places(root)):
-        try:
-            if read_spec(folder).sha256 == digest:
-                return str(folder)
-        except HlbenchError:
-            continue  # a damaged recording is not the one
-    raise EnvironmentProblem(
-        "the recording this set was selected by is not here", where=name, why=f"sha256 {digest[:12]}",
-        fix="record it again (hlbench dynamics record); `hlbench dynamics list` shows what is here",
-    )  # fmt: skip
+def _recording(scratch: Path, root: Path, submission: Submission, digest: str) -> str:
+    """A folder with the recording of that sha256, in which the command's name for it is true.
+
+    A recording in project or cache may have got another name since; it is linked into `scratch` under the command's. Raises
+    EnvironmentProblem when it is not here, with the command that records it again.
+    """
+    named = (_said(submission.made_by.command, "--dynamics") or [""])[-1]
+    if not Path(named).is_absolute() and not LABEL.fullmatch(named):
+        raise _misfit(submission, "its command names no recording")
+    searched = [Path(named)] if Path(named).is_absolute() else folders(places(root))
+    found = next((folder for folder in searched if _sha256_of(folder) == digest), None)
+    if found is None:
+        again = submission.made_by.recorded_by
+        place = f" --out {shlex.quote(named)}" if Path(named).is_absolute() else ""
+        raise EnvironmentProblem(
+            "the recording this set was selected by is not here", where=named,
+            why=f"sha256 {digest[:12]}; a processor that rounds otherwise gives another",
+            fix=f"record it again: {again}{place}" if again else "record it again (hlbench dynamics record)",
+        )  # fmt: skip
+    if Path(named).is_absolute():
+        (scratch / FOLDER).symlink_to(root / FOLDER)  # so that the same recordings stand before it
+        return named
+    link = scratch / FOLDER / named
+    link.parent.mkdir(parents=True)
+    link.symlink_to(found.resolve())
+    return str(link)
+
+
+def _sha256_of(folder: Path) -> str | None:
+    try:
+        return read_spec(folder).sha256
+    except HlbenchError:
+        return None  # none there, or a damaged one
 
 
 def _check_scores(scores: Path | None, wanted: tuple[str, str]) -> None:
@@ -110,7 +157,7 @@ def _check_scores(scores: Path | None, wanted: tuple[str, str]) -> None:
     if scores is None or not scores.is_file() or scores.name != name or file_sha256(scores) != digest:
         raise UsageError(
             "the scores this set was selected by are needed", where=str(scores or name), why=f"sha256 {digest[:12]}",
-            fix=f"name the file: hlbench select {FROM_SCORES} {name} --verify SUBMISSION",
+            fix=f"name the file: hlbench select {FROM_SCORES} {shlex.quote(name)} --verify SUBMISSION",
         )  # fmt: skip
 
 
@@ -118,3 +165,15 @@ def _files(scratch: Path, made: Submission) -> list[str]:
     """Every file that was written beside the YAML, as paths from the project's root."""
     below = [scratch / Path(made.relative_path).with_suffix(""), scratch / MADE / made.slug]
     return sorted(path.relative_to(scratch).as_posix() for folder in below for path in folder.rglob("*") if path.is_file())
+
+
+def _differs(where: str, why: str) -> CheckFailed:
+    return CheckFailed(
+        "the submission is not what its method writes", where=where, why=why,
+        fix="restore it from version control; another machine's k-means or observer may also round otherwise",
+    )  # fmt: skip
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 300 else f"{text[:297]}..."

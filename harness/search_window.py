@@ -21,13 +21,14 @@ from harness.coresets import SELECTORS
 from harness.coresets.el2n_best import STEP, STEPS, choose_window, hold_out, window_grid
 from harness.datasets import load_split
 from harness.datasets.base import Split
+from harness.dynamics.places import label_of
 from harness.environment import package_version
 from harness.errors import ProtocolError, UsageError
 from harness.freeze import read_lock
 from harness.imageset import EncodedImages, ImageSet
 from harness.paths import cache_root
 from harness.protocols import Protocol, find_protocol
-from harness.reference import check_draws, make_coreset, open_recording, recording_name, submission_folder
+from harness.reference import check_draws, make_coreset, open_recording, submission_folder
 from harness.reports import readable_seconds
 from harness.submissions import Submission
 from harness.whole_files import write_in_one_step
@@ -94,7 +95,7 @@ def make_best(
     device = prepare_torch(Machine(root, data, students.device)).device
     question = Question(
         dataset=dataset, ipc=ipc, split_fingerprint=train.fingerprint,
-        recording=recording_name(recording), recording_sha256=recording.sha256,
+        recording=label_of(recording.folder), recording_sha256=recording.sha256,
         held_out=settled["held_out"], held_out_seed=settled["held_out_seed"],
         protocol=protocol.id, protocol_sha256=protocol.sha256,
         device=device.partition(":")[0], torch=package_version("torch"),

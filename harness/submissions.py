@@ -49,6 +49,20 @@ HttpsUrl = Annotated[
     _of_form(r"https://[^\s<>\"'|`\\@/]+(/[^\s<>\"'|`\\]*)?", "a web address that begins with https:// and has no user name"),
 ]
 PlainName = Annotated[str, Field(max_length=200), _of_form(r"[ -~]+", "a name of plain letters")]
+ProtocolPin = Annotated[
+    str,
+    Field(max_length=300),
+    _of_form(r"[a-z0-9.-]+(/[a-z0-9.-]+)+ sha256:([0-9a-f]{12}|[0-9a-f]{64})", "a protocol is named `<id> sha256:<hash>`"),
+]
+# It is shown to users as what to run, so nothing but these options and plain values may stand in it, whoever wrote the file.
+RecordCommand = Annotated[
+    str,
+    Field(max_length=500),
+    _of_form(
+        r"hlbench dynamics record( --(dataset|protocol|ipc|epochs|snapshots|seed|teacher|device|threads) [A-Za-z0-9][\w./-]*)+",
+        "an `hlbench dynamics record` command without --out and --data",
+    ),
+]
 RepoId = Annotated[
     str, _of_form(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", "a Hub repo is <owner>/<name>, not its address")
 ]
@@ -134,15 +148,21 @@ class ImageDeclaration(StrictModel):
 class MadeBy(StrictModel):
     """How this project made a set: enough to make it again. It describes; `sets` decide what is trained on.
 
-    `parameters`: all of the method's. `inputs`: sha256 of what it used beside the training split (a teacher, a scoring run).
+    `command` leaves out what only describes (`--author`). `version`: of the method's code, raised when it gives other sets for
+    the same inputs; a commit would change with every line of the project. `parameters`: all of the method's. `inputs`: sha256 of
+    what it used beside the training split (a teacher, a scoring run). `protocol`, as `<id> sha256:<hash>`: whose student the
+    scoring run trained; `recorded_by`: the command that records that run again.
     """
 
     command: Annotated[
         str, Field(max_length=1000), _of_form(r"hlbench (select|distill) [ -~]+", "an hlbench command on one line")
     ]
+    version: Annotated[int, Field(ge=1)] | None = None
     split_fingerprint: Sha256
     parameters: Annotated[dict[PlainName, int | float | PlainName | None], Field(max_length=20)] = Field(default_factory=dict)
     inputs: Annotated[dict[PlainName, Sha256], Field(max_length=10)] = Field(default_factory=dict)
+    protocol: ProtocolPin | None = None
+    recorded_by: RecordCommand | None = None
 
 
 class Submission(StrictModel):

@@ -24,32 +24,28 @@ from harness.errors import UsageError
 from harness.strict_yaml import as_tuples, parse_model
 from harness.submissions import MADE, Submission, index_bytes, read_submission
 
+REPEATED = "Draws that repeat another one"
 COMMITTED_BYTES = 2_000_000  # pixels of all draws of a submission together
 
 
-def write_coreset(
-    folder: Path, header: dict, split: Split, ipc: int, draws: Sequence[np.ndarray], made_by: dict | None = None
-) -> Submission:
+def write_coreset(folder: Path, header: dict, split: Split, ipc: int, draws: Sequence[np.ndarray], made_by: dict) -> Submission:
     """Write `<dataset>-ipc<N>.yaml` and one JSON index a draw (int64 rows [classes * ipc] each) below `folder`.
 
-    `header`: the descriptive keys (title, authors, licence, contact, method, ...). `folder` lies in `submissions/`. `made_by`: as
-    in a Submission, for methods that need more than the split.
+    `header`: the descriptive keys (title, authors, licence, contact, notes, ...). `folder` lies in `submissions/`. `made_by`: as
+    in a Submission. Draws that repeat another are written and the notes say so.
     """
-    body = {"kind": "coreset", "dataset": split.dataset, "ipc": ipc, "split_fingerprint": split.fingerprint}
-    if made_by:
-        body["made_by"] = made_by
+    body = {"kind": "coreset", "dataset": split.dataset, "ipc": ipc, "split_fingerprint": split.fingerprint, "made_by": made_by}
     files = {f"draw{draw}.json": _writer(index_bytes(rows)) for draw, rows in enumerate(draws)}
     return _write(folder, {**header, **body}, files, {})
 
 
 def write_distilled(
-    folder: Path, header: dict, split: Split, ipc: int, draws: Sequence[DistilledSet], made_by: dict | None = None
+    folder: Path, header: dict, split: Split, ipc: int, draws: Sequence[DistilledSet], made_by: dict
 ) -> Submission:
     """As `write_coreset`, one file of images and labels a draw; beside the YAML, where pieces of real images come from.
 
     Up to 2 MB of pixels in all: parquet of PNG bytes, to be committed. Above: safetensors in `made/<slug>/<dataset>-ipc<N>/`,
-    whose bytes follow from the pixels alone, whichever libraries write them. `made_by`: as in a Submission; kept where images are
-    to be made again or were cut from real ones.
+    whose bytes follow from the pixels alone, whichever libraries write them.
     """
     from harness.distill.provenance import provenance_bytes
 
@@ -60,8 +56,7 @@ def write_distilled(
     if first.patch_shuffle > 1:
         images["patch_shuffle"] = first.patch_shuffle
     body = {"kind": "distilled", "dataset": split.dataset, "ipc": ipc, "images": images}
-    if made_by and (large or first.patches is not None):
-        body["made_by"] = made_by
+    body["made_by"] = made_by
     write, suffix = (write_safetensors, "safetensors") if large else (write_parquet, "parquet")
     files = {f"draw{draw}.{suffix}": lambda path, made=made: write(path, made) for draw, made in enumerate(draws)}
     beside = {
@@ -70,9 +65,9 @@ def write_distilled(
     return _write(folder, {**header, **body}, files, beside, MADE if large else "submissions")
 
 
-def write_full(folder: Path, header: dict, split: Split, ipc: int) -> Submission:
+def write_full(folder: Path, header: dict, split: Split, ipc: int, made_by: dict) -> Submission:
     """As `write_coreset`, for the whole training split: a submission without data files of its own."""
-    body = {"kind": "full", "dataset": split.dataset, "ipc": ipc, "split_fingerprint": split.fingerprint}
+    body = {"kind": "full", "dataset": split.dataset, "ipc": ipc, "split_fingerprint": split.fingerprint, "made_by": made_by}
     return _write(folder, {**header, **body}, {}, {})
 
 
@@ -111,6 +106,7 @@ def _write(
             write(Path(scratch) / file_name)
             content = canonical.content_sha256(Path(scratch), [file_name])
             sets.append({"path": f"{top}/{folder.name}/{name}/{file_name}", "content_sha256": content})
+        keys = {**keys, "notes": keys["notes"] + _repeated([Path(scratch) / name for name in files])}
         text = yaml.safe_dump({**keys, **({"sets": sets} if sets else {})}, sort_keys=False, allow_unicode=True, width=120)
         parse_model(Submission, {"slug": folder.name, **as_tuples({**keys, "sets": sets})}, str(path), UsageError)
         if path.exists() and path.read_text(encoding="utf-8") != text:
@@ -129,6 +125,12 @@ def _write(
         (folder / name / file_name).write_bytes(contents)
     path.write_text(text, encoding="utf-8")
     return read_submission(path)
+
+
+def _repeated(draws: list[Path]) -> str:
+    """A sentence for the notes where draws, which should be independent, are the same bytes; else ""."""
+    again = len(draws) - len({canonical.file_sha256(path) for path in draws})
+    return f" {REPEATED}: {again} of {len(draws)}." if again else ""
 
 
 def _writer(contents: bytes) -> Callable[[Path], None]:

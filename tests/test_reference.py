@@ -121,7 +121,7 @@ def test_a_submission_that_is_there_already_is_not_replaced_by_another(tmp_path)
 
 def test_a_set_that_was_changed_after_it_was_made_is_found_out(tmp_path):
     made = make_coreset(tmp_path, "random", "digits", 1, 2)
-    assert "3 files" in verify_submission(tmp_path, tmp_path / made.relative_path)
+    assert "2 files" in verify_submission(tmp_path, tmp_path / made.relative_path)
     index = tmp_path / made.sets[1].path
     index.write_text(index.read_text().replace("[", "[ ", 1))
     with pytest.raises(CheckFailed, match="not what its method writes") as caught:
@@ -150,7 +150,7 @@ def test_only_the_projects_own_file_is_verified_not_a_copy_elsewhere(tmp_path):
 def test_an_odd_account_of_how_a_set_was_made_is_an_error_and_no_crash(tmp_path, train, odd):
     scores = tmp_path / "mine.npy"
     np.save(scores, np.arange(len(train), dtype=np.float32))
-    made = make_from_scores(tmp_path, scores, "digits", 1, "lowest", 0.0, "mine")
+    made = make_from_scores(tmp_path, scores, "digits", 1, "lowest", 0.0, "mine", ["Me"])
     path = tmp_path / made.relative_path
     keys = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump({**keys, "made_by": {**keys["made_by"], **odd}}))
@@ -179,7 +179,7 @@ def test_a_set_of_somebody_elses_method_cannot_be_made_again(tmp_path):
 def test_scores_select_the_highest_or_lowest_of_each_class_and_verify_with_their_file_alone(tmp_path, train):
     scores = tmp_path / "mine.npy"
     np.save(scores, np.arange(len(train), dtype=np.float32))
-    made = make_from_scores(tmp_path, scores, "digits", 2, "lowest", 0.0, "mine")
+    made = make_from_scores(tmp_path, scores, "digits", 2, "lowest", 0.0, "mine", ["Me"])
     rows = json.loads((tmp_path / made.sets[0].path).read_text())["rows"]
     assert rows == [int(row) for label in range(10) for row in np.flatnonzero(train.labels == label)[:2]]
     assert "every byte the same" in verify_submission(tmp_path, tmp_path / made.relative_path, None, scores)

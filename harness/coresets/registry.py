@@ -48,6 +48,8 @@ def _el2n_sl(select, source: Source, ipc: int, temperature: float) -> np.ndarray
     return select(el2n.sl_scores(source.dynamics.el2n_sl(temperature), temperature), source.labels, ipc)
 
 
+# earlytrain.py (methods F.7); also no augmentation and weight decay 5e-4.
+NOT_DEEPCORES_MODEL = "The scoring model follows the student's recipe; DeepCore's has SGD at a constant 0.1 for 40 epochs."
 TEMPERATURE = Parameter(20.0, float, "paper", "Table 4: soft labels at T = 20")
 NEVER = Parameter("max", str, "official-code", "example_forgetting; `zero` is DeepCore's", forgetting.NEVER_LEARNED)
 WINDOW = Parameter(10, int, "official-code", "10 snapshots a window, in Dyn-Unc and in DUAL")
@@ -144,7 +146,7 @@ _ALL = [
         "cal",
         "CAL",
         "The lowest mean divergence from the k nearest images of the class, found in the scoring model's features. Margatina et "
-        "al., arXiv 2109.03764, in the direction of DeepCore.",
+        f"al., arXiv 2109.03764, in the direction of DeepCore. {NOT_DEEPCORES_MODEL}",
         lambda source, ipc, draw, k: select_cal(source.dynamics.probabilities, source.dynamics.features, source.labels, ipc, k),
         {"k": Parameter(10, int, "official-code", "DeepCore cal.py: 10 neighbours")},
     ),
@@ -152,11 +154,12 @@ _ALL = [
         "graphcut",
         "GraphCut",
         "Greedy graph cut on the cosines of last-layer gradients within each class. Iyer et al., Submodular Combinatorial "
-        "Information Measures, as in DeepCore, arXiv 2204.08499.",
+        f"Information Measures, as in DeepCore, arXiv 2204.08499. {NOT_DEEPCORES_MODEL}",
         lambda source, ipc, draw, lam: select_graphcut(
             source.dynamics.probabilities, source.dynamics.features, source.labels, ipc, lam
         ),
         {"lam": Parameter(1.0, float, "official-code", "DeepCore submodular_function.py: lam = 1")},
+        version=2,  # 1 lost the gradient of a true class whose probability float16 stores as exactly 1
     ),
     Selector(
         "kcenter-greedy",
@@ -207,8 +210,8 @@ _ALL = [
     Selector(
         "cad-prune",
         "CAD-Prune",
-        "The highest CAD of each class: the deviation of EL2N over the last W windows of J = K - W snapshots of a run matched in "
-        "compute. arXiv 2604.18811, equations 1 and 2.",
+        "The highest CAD of each class: the deviation of EL2N over the last W windows of J = K - W snapshots. arXiv 2604.18811, "
+        "equations 1 and 2; there the run is matched to the set's compute.",
         lambda source, ipc, draw, J, W: cad.select_cad_prune(source.dynamics.el2n, source.labels, ipc, J, W),
         {"J": CAD_J, "W": CAD_W},
     ),

@@ -60,6 +60,7 @@ class Selector:
         settings: name -> Parameter.
         needs: `nothing` beyond the labels, `pixels`, or the training `dynamics`.
         randomised: whether another draw selects other rows.
+        version: of its code, 1 or more, for the record; raised when it selects other rows from the same source.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Selector:
     settings: Mapping[str, Parameter] = field(default_factory=dict)
     needs: Literal["nothing", "pixels", "dynamics"] = "dynamics"
     randomised: bool = False
+    version: int = 1
 
     @property
     def parameters(self) -> dict[str, Value]:

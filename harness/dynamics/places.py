@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,32 @@ def find_folder(root: Path, named: str) -> Path:
         f"no training dynamics {named!r}", where=str(places(root)[0]),
         fix=f"choose one of: {listed}; or name a folder" if listed else "record some: hlbench dynamics record",
     )  # fmt: skip
+
+
+def label_of(folder: Path) -> str:
+    """`<dataset>/<name>`, whatever lies above."""
+    whole = _whole(folder)
+    return f"{whole.parent.name}/{whole.name}"
+
+
+def name_in_commands(root: Path, folder: Path) -> str:
+    """How a command names a recording wherever it is started: its label, if `find_folder` finds it by that; else its whole path.
+
+    Raises UsageError for a name or path that no submission can hold.
+    """
+    label = label_of(folder)
+    found = next((known for known in folders(places(root)) if label_of(known) == label), None)
+    name = label if found is not None and found.samefile(folder) else str(_whole(folder))
+    if not (name.isascii() and name.isprintable()):
+        raise UsageError(
+            "the recording has a name that a submission cannot hold", where=repr(name),
+            why="its command is one line of plain letters (ASCII)", fix="rename the folder, or move it",
+        )  # fmt: skip
+    return name
+
+
+def _whole(folder: Path) -> Path:
+    return Path(os.path.abspath(folder))  # noqa: PTH100 - resolved, a link would lose its own name
 
 
 def summaries(root: Path) -> list[dict[str, Any]]:
