@@ -47,8 +47,8 @@ def verify_submission(root: Path, path: Path, data: Path | None = None, scores: 
             if not ours.is_file() or ours.read_bytes() != again.read_bytes():
                 raise _differs(str(ours), "its bytes differ from those made again" if ours.is_file() else "it is missing")
     by_hash = f"; {len(absent)} image files that are not here, by their sha256" if absent else ""
-    files_said = f"{len(compared)} files, every byte the same{by_hash}" if files else "it has no files"
-    return f"{submission.relative_path}: made again; {files_said}; its YAML in all but {', '.join(DESCRIPTIVE)}"
+    same = f"{len(compared)} files, every byte the same{by_hash}"
+    return f"{submission.relative_path}: made again; {same}; its YAML in all but {', '.join(DESCRIPTIVE)}"
 
 
 def _compared(submission: Submission) -> dict[str, Any]:
