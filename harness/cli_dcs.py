@@ -39,7 +39,13 @@ def dcs(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Does a lower loss go with a lower test error? Computes the losses that are missing, then scores them."""
+    """Does a lower loss go with a lower test error? Computes the losses that are missing, then scores them.
+
+    A function of your own sees one subset a call. It loads the full split itself, once (harness.datasets.load_split("digits",
+    "train"): .images, .labels), and makes its random generator anew in every call, with a fixed seed, so that every subset meets
+    the same draws; harness/dcs/custom.py shows one. Interrupted, the command goes on where it was when run again, as long as the
+    function's file and what it imported beside it are unchanged; what it reads or imports while it runs is not looked at.
+    """
     from harness import dcs_scores, progress, reports
     from harness.dcs.lookup import frozen_pool
 

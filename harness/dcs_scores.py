@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from harness.canonical import digest, file_sha256
 from harness.coresets import SELECTORS
 from harness.dcs import lookup
 from harness.dcs.custom import find_function, losses_of_function, read_custom_losses
+from harness.dcs.kept_losses import kept_path, read_kept, sources_of, write_kept
 from harness.dcs.loss_table import NAME, SHORT, LossRow, folded, losses_path, put_losses, read_losses, subset_hashes
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective, objective_titles
 from harness.dcs.pool import Pool, pool_rows
@@ -80,6 +82,8 @@ def score_file(root: Path, pool: Pool, path: Path, partial: bool, save: str | No
             "losses of a part of the pool are not kept", where="--save", why="whoever chooses the subsets chooses the score",
             fix="leave out --save, or give a loss for every subset",
         )  # fmt: skip
+    if save is not None:
+        _check_name(losses_path(root, pool), save)
     losses = read_custom_losses(path, [subset.id for subset in pool.subsets], partial)
     return [_score_own(root, pool, losses, path.stem if save is None else save, file_sha256(path), save is not None, ood)]
 
@@ -87,13 +91,31 @@ def score_file(root: Path, pool: Pool, path: Path, partial: bool, save: str | No
 def score_function(
     root: Path, pool: Pool, spec: str, data: Path | None, most: int | None, save: str | None, report: Report, ood: bool = False
 ) -> list[ObjectiveScore]:
-    """As `score_file`, of a function called on this machine. Its code is not hashed: its losses are."""
+    """As `score_file`, of a function called on this machine. The identity of its losses is their own hash.
+
+    What an interruption leaves is kept in this user's cache, and used again while the function's files are what they were.
+    """
     from harness.datasets import load_split
 
+    if save is not None:
+        _check_name(losses_path(root, pool), save)
     loss, rows = find_function(spec), pool_rows(root, pool, data, _subsets(pool, most))
-    train = load_split(pool.recipe.dataset, "train", data)
-    losses = losses_of_function(loss, spec, list(rows.values()), list(rows), train, report)
-    return [_score_own(root, pool, losses, spec if save is None else save, digest(losses), save is not None, ood)]
+    train, sources = load_split(pool.recipe.dataset, "train", data), sources_of(spec)
+    path, hashes = kept_path(pool, spec, sources), {subset.id: subset.sha256 for subset in pool.subsets}
+    kept = read_kept(path) if sources else {}
+    known = {name: kept[hashes[name]] for name in rows if hashes[name] in kept}
+    if known:
+        told = f"{len(known)} of {len(rows)} losses are there from an earlier run of {', '.join(sources)} as it is"
+        print(f"{told}; to compute them again, delete {path}", file=sys.stderr)
+
+    def keep(found: Mapping[str, float]) -> None:
+        if sources:
+            write_kept(path, kept | {hashes[name]: value for name, value in found.items()})
+
+    losses = losses_of_function(loss, spec, rows, train, report, known, keep)
+    scored = _score_own(root, pool, losses, spec if save is None else save, digest(losses), save is not None, ood)
+    path.unlink(missing_ok=True)
+    return [scored]
 
 
 def _subsets(pool: Pool, most: int | None) -> list[str]:
@@ -120,8 +142,15 @@ def _errors(root: Path, pool: Pool, ood: bool) -> Errors:
 
 
 def _keep(root: Path, pool: Pool, losses: Mapping[str, float], name: str, sha256: str) -> None:
-    """Raises UsageError for a name that the harness knows, that is too like another one, or that is unfit."""
-    path = losses_path(root, pool)
+    """Raises as `_check_name`: another command may have taken the name meanwhile."""
+    path, hashes = losses_path(root, pool), subset_hashes(pool)
+    _check_name(path, name)
+    own = [LossRow(name, sha256[:SHORT], subset, hashes[subset], loss, None, 1) for subset, loss in losses.items()]
+    put_losses(path, own, stays=lambda row: row.objective != name)
+
+
+def _check_name(path: Path, name: str) -> None:
+    """Raises UsageError for a name that the harness knows, that is too like another one of the table at `path`, or unfit."""
     saved = {row.objective for row in read_losses(path)} - {name}
     known = {*OBJECTIVES, *OBJECTIVE_OF_METHOD, *SELECTORS, *(entry.name for entry in NOT_EXPRESSIBLE), ALL, *saved}
     if like := next((one for one in sorted(known) if folded(one) == folded(name)), None):
@@ -131,9 +160,6 @@ def _keep(root: Path, pool: Pool, losses: Mapping[str, float], name: str, sha256
         )  # fmt: skip
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no name", where="--save", fix="use up to 40 of a-z, A-Z, 0-9, '-' and '_'")
-    hashes = subset_hashes(pool)
-    own = [LossRow(name, sha256[:SHORT], subset, hashes[subset], loss, None, 1) for subset, loss in losses.items()]
-    put_losses(path, own, stays=lambda row: row.objective != name)
 
 
 def objective_rows() -> list[dict[str, str]]:

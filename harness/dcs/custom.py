@@ -1,4 +1,20 @@
-"""Losses of somebody's own objective: from a file of one loss a subset, or from a function on the author's machine."""
+"""Losses of somebody's own objective: from a file of one loss a subset, or from a function on the author's machine.
+
+A function gets the images and labels of one subset, and nothing else. What it compares them with, it loads itself, once:
+
+    from functools import cache
+    import numpy as np
+    from harness.datasets import load_split
+
+    @cache
+    def train():
+        return load_split("digits", "train")      # .images uint8 [N, 3, H, W], .labels int64 [N]
+
+    def loss(images, labels):                     # uint8 [n, 3, H, W], int64 [n], class by class
+        random = np.random.default_rng(0)         # made anew in every call: the same draws for every subset
+        real = train().images[random.choice(len(train().labels), 256, replace=False)]
+        return float(np.square(images.mean(axis=0) - real.mean(axis=0)).sum())
+"""
 
 from __future__ import annotations
 
@@ -7,7 +23,7 @@ import importlib
 import io
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -70,11 +86,18 @@ def find_function(spec: str) -> Loss:
 
 
 def losses_of_function(
-    loss: Loss, spec: str, sets: Sequence[np.ndarray], names: Sequence[str], train: Split, report: Callable[[int, int], None]
-) -> dict[str, float]:
-    """`loss(images uint8 [n, 3, H, W], labels int64 [n])` of every set of rows. Raises UsageError for one that is not finite."""
-    found = {}
-    for done, (name, rows) in enumerate(zip(names, sets, strict=True), start=1):
+    loss: Loss, spec: str, sets: Mapping[str, np.ndarray], train: Split, report: Callable[[int, int], None],
+    known: Mapping[str, float], keep: Callable[[Mapping[str, float]], None],
+) -> dict[str, float]:  # fmt: skip
+    """`loss(images uint8 [n, 3, H, W], labels int64 [n])` of every set of `sets`, {subset id: rows}.
+
+    `known`: losses that need no call; `keep` is told of all that are there after every call. Raises UsageError for a loss that is
+    not finite, or when the function fails.
+    """
+    found = {name: known[name] for name in sets if name in known}
+    for name, rows in sets.items():
+        if name in found:
+            continue
         try:
             with redirect_stdout(sys.stderr):  # what the author prints must not stand in `--json`
                 value = float(loss(np.ascontiguousarray(train.images[rows]), train.labels[rows]))
@@ -84,8 +107,9 @@ def losses_of_function(
         if not math.isfinite(value):
             raise UsageError(f"{spec} gives {value}", where=name, fix="a loss is a finite number for every set")
         found[name] = value
-        report(done, len(sets))
-    return found
+        keep(found)
+        report(len(found), len(sets))
+    return {name: found[name] for name in sets}
 
 
 def _lines(path: Path) -> list[tuple[str, ...]]:
