@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from harness.cli_options import APP_SETTINGS, Data, DatasetName, Device, Json, Workers, device_of, numbers_or_all, shard_of
+from harness.cli_options import (
+    APP_SETTINGS,
+    Data,
+    DatasetName,
+    Device,
+    Json,
+    Workers,
+    device_of,
+    fail_on,
+    numbers_or_all,
+    shard_of,
+)
 from harness.paths import project_root
 
 pool_app = typer.Typer(help="The frozen subsets over which the DCS compares losses with errors.", **APP_SETTINGS)
@@ -51,12 +62,14 @@ def pool_show(dataset: DatasetName, student: OfStudent = None, as_json: Json = F
 
 @pool_app.command("verify", epilog="Example: hlbench pool verify --dataset digits")
 def pool_verify(dataset: DatasetName, student: OfStudent = None, data: Data = None) -> None:
-    """Select every subset again, compare it with the pool's hashes and the pool with the lock."""
+    """Select every subset again, compare it with the pool's hashes, the pool with the lock and the lock with its history."""
+    from harness import freeze
     from harness.dcs.lookup import frozen_pool, read_table
     from harness.dcs.make_pool import checked_rows
 
     root = project_root()
     pool = frozen_pool(root, dataset, student)
+    fail_on(freeze.verify(root), "the protocols are not as they were frozen", "see each problem above")
     rows, table = checked_rows(root, pool, data), read_table(root, pool)
     print(
         f"{pool.id}: {len(rows)} subsets selected again, every hash the same; the {len(table)} rows of its look-up table fit it."
@@ -114,6 +127,7 @@ def pool_table(dataset: DatasetName, student: OfStudent = None, as_json: Json = 
     rows = lookup.update_table(root, pool)
     measured = lookup.errors(pool, rows)
     lacking, dropped = lookup.missing(pool, rows), lookup.excluded(pool, measured)
+    stray = [str(found.relative_to(root)) for found in lookup.ood_without_record(root, pool, rows)]
     corrupted = sum(bool(row.ood) for row in rows)
     path = lookup.table_path(root, pool).relative_to(root)
     if as_json:
@@ -123,6 +137,7 @@ def pool_table(dataset: DatasetName, student: OfStudent = None, as_json: Json = 
             "m": len(measured) - len(dropped),
             "missing": lacking,
             "excluded": dropped,
+            "ood_without_record": stray,
         }
         reports.print_json({"table": str(path), **facts})
         return
@@ -132,6 +147,9 @@ def pool_table(dataset: DatasetName, student: OfStudent = None, as_json: Json = 
         print(f"excluded {subset}: {reason}")
     for subset, seed in lacking:
         print(f"missing {subset} seed {seed}")
+    for found in stray:
+        again = f"hlbench pool train --again --ood {pool.options}"
+        print(f"not used {found}: the record of its student is gone; restore it, or: {again}")
 
 
 def _counts(pool) -> str:

@@ -138,6 +138,13 @@ def update_table(root: Path, pool: Pool) -> list[Row]:
     return rows
 
 
+def ood_without_record(root: Path, pool: Pool, rows: Sequence[Row]) -> list[Path]:
+    """Errors on corrupted images that were measured and that no row can take, because the record of their student is gone."""
+    filled = {(row.subset, row.seed) for row in rows if row.ood}
+    units = [unit for subset, unit in pool_units(root, pool) if (subset.id, unit.seed) not in filled]
+    return [path for unit in units if not unit.record.exists() and (path := ood_path(unit.record)).exists()]
+
+
 def read_table(root: Path, pool: Pool) -> list[Row]:
     """The committed table, checked against pool and protocol; [] when there is none yet. It may lack the columns of `ood`.
 
