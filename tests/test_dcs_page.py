@@ -142,6 +142,10 @@ def test_losses_of_another_identity_are_called_stale_on_the_page_and_on_boards_a
     assert dcs_column([submission], read_pool_scores(root)[0])[1][0].endswith(", stale losses")
     put(root, pool, "rded_realism", aligned)
     assert "stale" not in page_of(root)
+    reported(root, "A paper,Fig. 1,RDED,resnet18,digits,test images,+1,rded_realism,1,1")
+    assert "(stale)" not in page_of(root)
+    put(root, pool, "rded_realism", aligned, identity="0" * 12)
+    assert row_of(page_of(root), "Beside what papers print", "rded_realism")[4].endswith(" (stale)")
 
 
 def test_check_fails_when_an_objectives_version_is_raised_and_its_old_losses_stay(root, pool, monkeypatch, capsys):

@@ -55,7 +55,8 @@ BOARD_MEANING = (
     "over the pool of fixed subsets in [{name}]({target}): +1 perfectly, 0 not at all, negative: it misleads; the interval is "
     "over selectors. It speaks for the loss, not for the set. "
     "`no loss`: a selector; `not expressible`: the method's loss is none of a set; `not computed`: nobody has; `not given`: this "
-    "project knows no loss of the method; `own losses`: brought along, not computed here."
+    "project knows no loss of the method; `own losses`: brought along, not computed here; "
+    "`stale losses`: other code, settings or networks than those here gave them."
 )
 
 

@@ -101,7 +101,7 @@ def _comparison(one: ObjectiveScore, entry: ReportedScore, scores: PoolScores) -
         entry.errors,
         entry.shown,
         escape(f"{entry.source}, {entry.where}"),
-        f"{signed(value)} {signed_range(interval)}",
+        f"{signed(value)} {signed_range(interval)}{' (stale)' * one.is_stale}",
         sign_verdict(value, entry.low, entry.high),
         "yes" if holds(interval, entry.low, entry.high) else "no",
         escape(joined([*other, "subsets"])),
