@@ -14,9 +14,9 @@ from safetensors.numpy import save
 
 from harness.datasets import load_split
 from harness.datasets.base import Split
+from harness.dcs.declared import DC, DM
 from harness.dcs.objective import Scene
-from harness.dcs.objectives.dc import DC, own_gradients
-from harness.dcs.objectives.dm import DM
+from harness.dcs.objectives.dc import own_gradients
 from harness.dcs.objectives.random_networks import blank_network, draw_weights, dsa_settings, images_of
 from harness.errors import UsageError
 from harness.imageset import EncodedImages

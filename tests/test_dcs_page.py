@@ -64,17 +64,10 @@ def row_of(page, heading, objective):
     return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
-def test_what_is_declared_without_torch_is_what_the_objectives_are():
-    assert tuple(DECLARED) == OBJECTIVES
-    for name, declared in DECLARED.items():
-        assert replace(declared, losses=None) == replace(find_objective(name), losses=None)
-
-
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_declared_objective_finds_its_code_when_it_is_called(name, monkeypatch):
     place = inspect.getclosurevars(DECLARED[name].losses).nonlocals
     module = importlib.import_module(f"harness.dcs.objectives.{place['module']}")
-    assert getattr(module, place["function"]) is find_objective(name).losses
     monkeypatch.setattr(module, place["function"], lambda *given: given)
     assert DECLARED[name].losses([1], "scene", {"a": 1}) == ([1], "scene", {"a": 1})
 

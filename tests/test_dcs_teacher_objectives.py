@@ -13,12 +13,11 @@ import torch.nn.functional as F
 
 from harness.canonical import sha256_hex
 from harness.datasets import load_split
+from harness.dcs.declared import DWA, DWA_NOPERTURB, RDED_REALISM, SRE2L_BN, SRE2L_TOTAL
 from harness.dcs.objective import Scene
 from harness.dcs.objectives import bn_moments
 from harness.dcs.objectives.bn_moments import counted_sets, open_batch_norm_teacher
-from harness.dcs.objectives.dwa import DWA, DWA_NOPERTURB, batches_of, perturbed_weights
-from harness.dcs.objectives.rded_realism import RDED_REALISM
-from harness.dcs.objectives.sre2l import SRE2L_BN, SRE2L_TOTAL
+from harness.dcs.objectives.dwa import batches_of, perturbed_weights
 from harness.errors import EnvironmentProblem, ProtocolError, UsageError
 from harness.teachers import PinnedTeacher, read_card, read_weights
 from harness.training.students import build_network

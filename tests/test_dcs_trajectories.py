@@ -21,6 +21,7 @@ from teacher_checkout import ROOT, make_teacher_checkout
 from harness import experts as artifact
 from harness.canonical import file_sha256
 from harness.datasets import Split, load_split
+from harness.dcs import declared
 from harness.dcs.objective import Scene
 from harness.dcs.objectives import tm
 from harness.errors import CheckFailed, EnvironmentProblem, HlbenchError, ProtocolError, UsageError
@@ -554,7 +555,7 @@ def test_experts_of_another_network_or_split_are_refused(scene):
 
 
 def test_the_settings_of_every_dataset_are_within_the_experts_epochs():
-    for objective in (tm.TM, tm.DATM):
+    for objective in (declared.TM, declared.DATM):
         settings = objective.settings_for("digits")
         assert max(tm.starts_of(settings)) + settings["expert_epochs"] <= read_experts_recipe(ROOT, DIGITS).epochs_trained
         assert settings["experts"] <= len(read_experts_recipe(ROOT, DIGITS).seeds)

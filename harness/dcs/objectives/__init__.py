@@ -1,26 +1,12 @@
-"""Every objective by name, imported when it is asked for: most need torch, and naming them does not."""
+"""Every objective by name. Their code is imported when a loss is called for: most need torch, and naming them does not."""
 
 from __future__ import annotations
 
-from importlib import import_module
-
+from harness.dcs.declared import DECLARED
 from harness.dcs.objective import NotExpressible, Objective
 from harness.errors import UsageError
 
-# name -> (module, constant, title)
-_PLACES = {
-    "sre2l_bn": ("sre2l", "SRE2L_BN", "SRe2L, batch norm statistics"),
-    "sre2l_total": ("sre2l", "SRE2L_TOTAL", "SRe2L, cross-entropy and batch norm statistics"),
-    "dwa": ("dwa", "DWA", "DWA, batch norm statistics under adjusted weights"),
-    "dwa_noperturb": ("dwa", "DWA_NOPERTURB", "DWA without adjusted weights"),
-    "dm": ("dm", "DM", "Distribution matching"),
-    "dc": ("dc", "DC", "Gradient matching"),
-    "tm": ("tm", "TM", "Trajectory matching"),
-    "datm": ("tm", "DATM", "Difficulty-aligned trajectory matching, labels of the observer"),
-    "rded_realism": ("rded_realism", "RDED_REALISM", "Realism"),
-}
-
-OBJECTIVES = tuple(_PLACES)
+OBJECTIVES = tuple(DECLARED)
 
 NOT_EXPRESSIBLE = (
     NotExpressible(
@@ -50,13 +36,12 @@ OBJECTIVE_OF_METHOD = {
 
 def objective_titles() -> dict[str, str]:
     """Name -> title."""
-    return {name: title for name, (_, _, title) in _PLACES.items()}
+    return {name: one.title for name, one in DECLARED.items()}
 
 
 def find_objective(name: str) -> Objective:
     """Raises UsageError for a name that is not known, and with the reason for a method that has no loss of a set."""
-    if name in _PLACES:
-        module, constant, _ = _PLACES[name]
-        return getattr(import_module(f"harness.dcs.objectives.{module}"), constant)
+    if name in DECLARED:
+        return DECLARED[name]
     reason = next((f"{one.title}: {one.reason}" for one in NOT_EXPRESSIBLE if one.name == name), "")
     raise UsageError(f"no objective {name!r}", why=reason, fix=f"choose one of: {', '.join(OBJECTIVES)}")

@@ -20,10 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from harness.dcs.objective import Objective, Scene, Value
+from harness.dcs.objective import Scene, Value
 from harness.dcs.objectives.random_networks import (
-    DSA_BY_DATASET,
-    DSA_SETTINGS,
     ClassBatch,
     blank_network,
     counts_by_class,
@@ -85,17 +83,3 @@ def own_gradients(network: nn.Module, images: Tensor, label: int) -> list[Tensor
     gradients_of = vmap(grad(loss), in_dims=(None, 0))
     parts = [gradients_of(weights, part).values() for part in micro_batches(images)]
     return [torch.cat(of_one)[: len(images)].flatten(2) for of_one in zip(*parts, strict=True)]
-
-
-# Methods E.5 ask for ten draws and more. By cost, 1 % of training the pool once, there are 2, and 7 on digits: the reliability of
-# so many is .987 and .996 at the least on digits (`python benchmarks/dcs_draws.py`). That is over ten classes; TinyImageNet has
-# 200, each with a real sample of its own.
-DC = Objective(
-    name="dc",
-    title="Gradient matching",
-    source="arXiv 2604.18811 eq. 8; VICO-UoE/DatasetCondensation 53f63a67 main.py, utils.py; methods E.5, G.4",
-    needs=("backbone",),
-    settings={"networks": 2, "real_per_class": 256, "precision": "fp32", "augmentation": "none", **DSA_SETTINGS},
-    losses=losses,
-    by_dataset={"digits": {**DSA_BY_DATASET["digits"], "networks": 7}},
-)

@@ -13,10 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.dcs.objective import Objective, Scene, Value
+from harness.dcs.objective import Scene, Value
 from harness.dcs.objectives.random_networks import (
-    DSA_BY_DATASET,
-    DSA_SETTINGS,
     ClassBatch,
     blank_network,
     counts_by_class,
@@ -47,16 +45,3 @@ def without_classifier(network: nn.Module) -> nn.Module:
     """From images to float [B, F], what the last linear layer sees (DC networks.py, `embed`). Shares the network's weights."""
     *layers, _ = network.children()
     return nn.Sequential(*layers, nn.Flatten())
-
-
-# Methods E.5 ask for 20 networks and more. Sixteen are what 1 % of training TinyImageNet's pool once buys; the reliability of ten
-# is .998 at the least on digits (`python benchmarks/dcs_draws.py`).
-DM = Objective(
-    name="dm",
-    title="Distribution matching",
-    source="arXiv 2604.18811 eq. 7; VICO-UoE/DatasetCondensation 53f63a67 main_DM.py; methods E.5, G.3",
-    needs=("backbone",),
-    settings={"networks": 16, "real_per_class": 256, "precision": "fp32", "augmentation": "siamese-dsa", **DSA_SETTINGS},
-    losses=losses,
-    by_dataset={"digits": {**DSA_BY_DATASET["digits"], "networks": 20}},
-)

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from harness.dcs.objective import Objective, Scene, Value
+from harness.dcs.objective import Scene, Value
 from harness.dcs.objectives.bn_moments import (
     CountedRows,
     PinnedNetwork,
@@ -126,36 +126,3 @@ def _gradient(network: PinnedNetwork, weights: Weights, images: Tensor, labels: 
         loss = (F.cross_entropy(logits, of_part, reduction="none") * share).sum()
         sums = [total + slope for total, slope in zip(sums, torch.autograd.grad(loss, list(free.values())), strict=True)]
     return dict(zip(weights, sums, strict=True))
-
-
-SETTINGS: dict[str, Value] = {
-    "first_layer_weight": 10.0,
-    "variance_weight": 11.0,  # r_var
-    "bn_weight": 0.01,  # r_bn
-    "batch": 100,
-    "most_batches": 0,
-    "augmentation": "none",
-    "precision": "fp32",
-}
-SOURCE = "arXiv 2604.18811 eq. 4; AngusDujw/Diversity-Driven-Synthesis c5b125f2 distillation/; methods E.5, G.8, I.9"
-BY_DATASET: dict[str, dict[str, Value]] = {"imagenet-1k": {"variance_weight": 2.0}, "tiny-imagenet": {"batch": 200}}
-
-DWA = Objective(
-    name="dwa",
-    title="DWA, batch norm statistics under adjusted weights",
-    source=SOURCE,
-    needs=("teacher",),
-    settings={**SETTINGS, "rho": 0.015, "steps": 12},
-    losses=losses,
-    together=False,
-    by_dataset={**BY_DATASET, "imagenet-1k": {"variance_weight": 2.0, "steps": 15}},
-)
-DWA_NOPERTURB = Objective(
-    name="dwa_noperturb",
-    title="DWA without adjusted weights",
-    source=SOURCE,
-    needs=("teacher",),
-    settings=SETTINGS,
-    losses=losses_without_steps,
-    by_dataset=BY_DATASET,
-)

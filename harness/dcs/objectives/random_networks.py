@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 
 from harness.datasets.base import Split
+from harness.dcs.declared import DSA_SETTINGS
 from harness.dcs.objective import Scene, Value
 from harness.errors import UsageError
 from harness.imageset import EncodedImages
@@ -30,22 +31,6 @@ from harness.training.siamese import augment_siamese
 from harness.training.students import build_network, initialise
 from harness.training.views import evaluation_views
 from harness.whole_files import write_in_one_step
-
-# DC main.py, main_DM.py: the defaults of ParamDiffAug and --dsa_strategy; align_corners as MTT and DATM (methods C).
-DSA_SETTINGS: dict[str, Value] = {
-    "strategy": "color_crop_cutout_flip_scale_rotate",
-    "brightness": 1.0,
-    "saturation": 2.0,
-    "contrast": 0.5,
-    "crop_pad": 0.125,
-    "cutout": 0.5,
-    "flip": 0.5,
-    "scale": 1.2,
-    "rotate_degrees": 15.0,
-    "align_corners": True,
-}
-# A mirrored digit is another shape: as protocols/digits/resnet18-hl/v1.
-DSA_BY_DATASET: dict[str, dict[str, Value]] = {"digits": {"strategy": "color_crop_cutout_scale_rotate"}}
 
 Distances = Callable[["ClassBatch"], np.ndarray]  # float64 [sets]: of one class, between each set and the real sample
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness.dcs.objective import Objective, Scene, Value
+from harness.dcs.objective import Scene, Value
 from harness.dcs.objectives.bn_moments import counted_sets, cross_entropies, means_over_images, open_network
 
 
@@ -25,13 +25,3 @@ def losses(sets: Sequence[np.ndarray], scene: Scene, settings: Mapping[str, Valu
         observer,
         lambda images, labels: cross_entropies(observer.model(images), labels)[:, None],
     )
-
-
-RDED_REALISM = Objective(
-    name="rded_realism",
-    title="Realism",
-    source="LINs-lab/RDED 3f6453d8 synthesize/utils.py; methods E.5, G.1",
-    needs=("observer",),
-    settings={"patches": "whole-image", "precision": "fp32"},
-    losses=losses,
-)

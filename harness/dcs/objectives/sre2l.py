@@ -13,11 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness.dcs.objective import Objective, Scene, Value
+from harness.dcs.objective import Scene, Value
 from harness.dcs.objectives.bn_moments import bn_term, counted_sets, means_over_images, open_batch_norm_teacher, say_all
-
-SOURCE = "arXiv 2604.18811 eq. 3; VILA-Lab/SRe2L 8d00cba3 recover/utils.py; methods E.5, G.7"
-SETTINGS: dict[str, Value] = {"first_layer_weight": 10.0, "statistics": "whole-set", "augmentation": "none", "precision": "fp32"}
 
 
 def bn_losses(sets: Sequence[np.ndarray], scene: Scene, settings: Mapping[str, Value]) -> np.ndarray:
@@ -35,22 +32,3 @@ def _terms(sets: Sequence[np.ndarray], scene: Scene, settings: Mapping[str, Valu
     network = open_batch_norm_teacher(scene)
     means = means_over_images(counted_sets(sets, scene.train), scene, network, say_all(network.model, network.model))
     return means[:, 0], bn_term(network.model, means[:, 1:], float(settings["first_layer_weight"]))
-
-
-SRE2L_BN = Objective(
-    name="sre2l_bn",
-    title="SRe2L, batch norm statistics",
-    source=SOURCE,
-    needs=("teacher",),
-    settings=SETTINGS,
-    losses=bn_losses,
-)
-SRE2L_TOTAL = Objective(
-    name="sre2l_total",
-    title="SRe2L, cross-entropy and batch norm statistics",
-    source=SOURCE,
-    needs=("teacher",),
-    settings={**SETTINGS, "bn_weight": 0.01},
-    losses=total_losses,
-    by_dataset={"tiny-imagenet": {"bn_weight": 1.0}},
-)

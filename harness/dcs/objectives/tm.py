@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.datasets.base import Split
-from harness.dcs.objective import Objective, Scene, Value
+from harness.dcs.objective import Scene, Value
 from harness.errors import CheckFailed, EnvironmentProblem, UsageError
 from harness.experts import Experts, open_experts
 from harness.imageset import EncodedImages
@@ -203,42 +203,3 @@ def starts_of(settings: Mapping[str, Value]) -> list[int]:
         return [int(part) for part in str(settings["starts"]).split(",")]
     except ValueError:
         raise UsageError(f"{settings['starts']!r} are no start epochs", where="starts", fix="write them as 20,25,30,35") from None
-
-
-# N, M, the range of t and the batch: arXiv 2604.18811, Table 5. Step size, number of experts and which t of the range: inferred.
-PAPER: dict[str, Value] = {
-    "steps": 80, "expert_epochs": 2, "starts": "20,25,30,35", "experts": 5, "step_size": 0.01, "batch_size": 250,
-}  # fmt: skip
-# digits: an expert's epoch is 4 steps there, so N = 8 are the steps that the expert takes in M = 2 epochs; with 80 the student
-# of any set, even the whole split, runs far past the goal (ratio 10 after 40 steps). Start epochs, experts and batch: by cost,
-# 480 to 3,072 images a set, about 15 % of training the digits pool's students with two seeds. No student's error was looked at.
-DIGITS: dict[str, Value] = {"steps": 8, "starts": "20,35", "experts": 3, "batch_size": 64}
-# TinyImageNet: an expert's epoch is 391 steps, and 162 subsets are scored on one processor core: one expert, its second and
-# fourth epoch, 20 small steps, 2,560 images a set. No student's error was looked at.
-TINY_IMAGENET: dict[str, Value] = {"steps": 20, "starts": "2,4", "experts": 1, "batch_size": 64}
-BY_DATASET = {"digits": DIGITS, "tiny-imagenet": TINY_IMAGENET}
-
-TM = Objective(
-    name="tm",
-    title="Trajectory matching",
-    source="arXiv 2604.18811 equation 6, Table 5; GeorgeCazenavette/mtt-distillation distill.py",
-    needs=("backbone", "experts"),
-    settings={**PAPER, "labels": "one-hot"},
-    losses=losses,
-    together=False,
-    by_dataset=BY_DATASET,
-    version=2,  # 2: the batches of a pass are equal parts
-)
-# DATM's own part in a loss of a fixed set: soft labels, and the bounds T- and T+ of the start epochs (early epochs are the easy
-# ones), which the paper's Table 5 sets to those of TM. Sets bring no learned labels here, so a network gives them.
-DATM = Objective(
-    name="datm",
-    title="Difficulty-aligned trajectory matching, labels of the observer",
-    source="arXiv 2604.18811 Table 5; NUS-HPC-AI-Lab/DATM distill/DATM.py",
-    needs=("backbone", "experts", "observer"),
-    settings={**PAPER, "labels": "teacher"},
-    losses=losses,
-    together=False,
-    by_dataset=BY_DATASET,
-    version=2,  # 2: the batches of a pass are equal parts
-)
