@@ -124,6 +124,17 @@ def test_the_page_says_how_much_of_a_loss_is_noise_and_where_nobody_can_tell(roo
     assert row_of(page_of(root), "Settings of the losses", name)[2:4] == told
 
 
+@pytest.mark.parametrize(("name", "shift", "told"), [("tm", 0.8, True), ("tm", -200, False), ("dm", 0.8, False)])
+def test_the_page_says_on_how_many_sets_trajectory_matching_leads_away_from_its_goal(root, pool, name, shift, told):
+    losses = {row.subset: row.loss for row in put(root, pool, name, lambda subset: aligned(subset) / 100 + shift)}
+    counted = next(one for one in read_pool_scores(root)[0].objectives if one.objective == name).points
+    away = sum(losses[point.subset] > 1 for point in counted)
+    assert 0 < away < len(counted) or not told
+    sentence = f"`{name}`: {away} of {len(counted)} losses exceed 1, that of a student that does not move"
+    assert (sentence in page_of(root)) == told
+    assert ("that does not move" in page_of(root)) == told
+
+
 def test_losses_of_another_identity_are_called_stale_on_the_page_and_on_boards_and_their_settings_are_not_told(root, pool):
     put(root, pool, "rded_realism", aligned, identity="0" * 12)
     page, now = page_of(root), identity_of(root, pool, DECLARED["rded_realism"])

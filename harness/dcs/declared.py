@@ -143,6 +143,7 @@ TM = Objective(
     together=False,
     by_dataset=TM_BY_DATASET,
     version=2,  # 2: the batches of a pass are equal parts
+    unmoved=1.0,
 )
 # DATM's own part in a loss of a fixed set: soft labels, and the bounds T- and T+ of the start epochs (early epochs are the easy
 # ones), which the paper's Table 5 sets to those of TM. Sets bring no learned labels here, so a network gives them.
@@ -156,6 +157,7 @@ DATM = Objective(
     together=False,
     by_dataset=TM_BY_DATASET,
     version=2,  # 2: the batches of a pass are equal parts
+    unmoved=1.0,
 )
 
 RDED_REALISM = Objective(

@@ -59,6 +59,8 @@ class Objective:
             Raises EnvironmentProblem when the scene lacks what it needs.
         by_dataset: settings that differ for some dataset.
         version: raised when the code gives other numbers for the same settings.
+        unmoved: the loss of a student that learned nothing from its set, where the loss is about one; greater losses say that
+            training on the set leads away from the goal.
         together: whether scoring many sets in one call costs less than one by one, as where they share what an image gives.
     """
 
@@ -71,6 +73,7 @@ class Objective:
     by_dataset: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     version: int = 1
     together: bool = True
+    unmoved: float | None = None
 
     def settings_for(self, dataset: str) -> dict[str, Value]:
         return {**self.settings, **self.by_dataset.get(dataset, {})}

@@ -24,7 +24,20 @@ def settings_section(scores: PoolScores) -> list[str]:
         if not one.is_own
     ]  # fmt: skip
     headers = ["Objective", "Version", "Draws", "Noise", "Settings", "Identity"]
-    return [HEADING, MEANING, table(headers, rows)] if rows else []
+    notes = "\n".join(f"- {note}" for one in scores.objectives if not one.is_own and (note := _led_away(one)))
+    return [HEADING, MEANING, table(headers, rows), *([notes] if notes else [])] if rows else []
+
+
+def _led_away(one: ObjectiveScore) -> str:
+    """Of a loss that tells where a student ends: on how many sets training led away from the goal. Empty where that is none."""
+    unmoved = DECLARED[one.objective].unmoved
+    away = 0 if unmoved is None else sum(point.loss > unmoved for point in one.points)
+    if not away:
+        return ""
+    return (
+        f"`{one.objective}`: {away} of {len(one.points)} losses exceed {unmoved:g}, that of a student that does not move: "
+        "training on those sets leads away from the experts' goal, and their losses tell how far."
+    )
 
 
 def _stated(one: ObjectiveScore, dataset: str) -> list[str]:
