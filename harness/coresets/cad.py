@@ -4,8 +4,8 @@ S_k is the EL2N after snapshot k = 0 .. K-1, U_k its unbiased deviation over the
 of the W deviations U_{K-J-W} .. U_{K-J-1} (eq. 2, read literally: the last snapshot is never used). The paper has W = 2 and
 J = 6 at K = 8; for other K the scaled J = K - W reduces to that, and reproductions at other K support it.
 
-On TinyImageNet it is far above Random; on digits below, 84.6 % against 90.7 % under HL at IPC 10. There the scoring run knows 97 %
-of the images half way, so those that still move are a few hard ones, alike within their class: the mean pixel distance of a
+On TinyImageNet it is far above Random; on digits below, 84.6 % against 90.7 % under HL at IPC 10. There the scoring run knows
+97 % of the images half way, so those that still move are a few hard ones, alike within their class: the mean pixel distance of a
 class's images to the nearest pick is 1.49, Random's 1.28, and over the 34 sets of that board accuracy falls with this distance
 (Spearman -0.85). `cad_facility` covers the class by the same scores, and is above Random (92.8 %).
 """
