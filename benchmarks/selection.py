@@ -111,6 +111,8 @@ def write_dynamics(folder: Path, per_class: int, classes: int, all_classes: int,
         logits = generator.standard_normal((per_class, all_classes), np.float32)
         logits[:, label] += 4
         arrays["probabilities"][place] = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    # Last, so that what is drawn above stays what it was when earlier figures were measured.
+    np.save(folder / "correct.npy", generator.integers(0, 2, (SNAPSHOTS, rows), dtype=np.uint8))
 
 
 if __name__ == "__main__":
