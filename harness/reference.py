@@ -84,7 +84,7 @@ def make_from_scores(
     folder = submission_folder(root, slug)
     _check_name(scores)
     train = load_split(dataset, "train", data)
-    rows = select_from_scores(read_scores(scores, len(train)), train.labels, ipc, order, window)
+    rows = select_from_scores(read_scores(scores, train.labels), train.labels, ipc, order, window)
     notes = f"The {order} scores of each class{f', after the first {window:g} of it' if window else ''}, from a file of scores."
     header = _header(FROM_SCORES, f"From scores: {slug}", notes, "CC0-1.0", authors)
     options = f"--dataset {dataset} --ipc {ipc} --order {order} --window {_shortest(window)}"

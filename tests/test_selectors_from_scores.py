@@ -41,9 +41,9 @@ def write(path: Path, scores: np.ndarray) -> Path:
     return path
 
 
-def refusal(path: Path, match: str | None, rows: int = ROWS) -> str:
+def refusal(path: Path, match: str | None) -> str:
     with pytest.raises(UsageError, match=match) as refused:
-        read_scores(path, rows)
+        read_scores(path, LABELS)
     assert refused.value.exit_code == 2
     assert path.name in refused.value.where
     assert refused.value.fix
@@ -52,14 +52,14 @@ def refusal(path: Path, match: str | None, rows: int = ROWS) -> str:
 
 @pytest.mark.parametrize("suffix", [".npy", ".csv", ".parquet", ".safetensors"])
 def test_every_format_gives_the_same_numbers(tmp_path, suffix):
-    assert np.array_equal(read_scores(write(tmp_path / f"s{suffix}", SCORES), ROWS), SCORES)
+    assert np.array_equal(read_scores(write(tmp_path / f"s{suffix}", SCORES), LABELS), SCORES)
 
 
 @pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("suffix", [".npy", ".parquet", ".safetensors"])
 def test_every_number_type_is_read_as_it_is(tmp_path, suffix, dtype):
     scores = (SCORES * 10).astype(np.int8).astype(dtype)
-    found = read_scores(write(tmp_path / f"s{suffix}", scores), ROWS)
+    found = read_scores(write(tmp_path / f"s{suffix}", scores), LABELS)
     assert found.dtype == np.dtype(dtype)
     assert np.array_equal(found, scores)
 
@@ -204,7 +204,7 @@ def test_a_changed_byte_is_refused_or_read_as_numbers(tmp_path_factory, data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
     try:
-        found = read_scores(path, ROWS)
+        found = read_scores(path, LABELS)
     except UsageError:
         return
     assert found.shape == (ROWS,)
@@ -242,12 +242,12 @@ ORDER = np.random.default_rng(2).permutation(ROWS).tolist()
     ids=["heading", "mark", "quoted", "row", "pandas index", "shuffled", "names", "crlf", "blank end"],
 )
 def test_csv_with_headings_and_row_numbers(tmp_path, text):
-    assert np.array_equal(read_scores(csv(tmp_path, text), ROWS), SCORES)
+    assert np.array_equal(read_scores(csv(tmp_path, text), LABELS), SCORES)
 
 
 @pytest.mark.parametrize("text", ["1", "-1.5", "+.5", "2.", "1e3", "1E-3", "-0.0"])
 def test_numbers_are_read_from_csv_in_every_common_notation(tmp_path, text):
-    assert read_scores(csv(tmp_path, lines([text, *SCORES[1:]])), ROWS)[0] == float(text)
+    assert read_scores(csv(tmp_path, lines([text, *SCORES[1:]])), LABELS)[0] == float(text)
 
 
 def test_csv_and_parquet_as_pandas_writes_them(tmp_path):
@@ -257,7 +257,7 @@ def test_csv_and_parquet_as_pandas_writes_them(tmp_path):
     frame.assign(row=range(ROWS)).sample(frac=1, random_state=0).to_parquet(tmp_path / "c.parquet", index=False)
     frame.sample(frac=1, random_state=0).to_parquet(tmp_path / "d.parquet")
     for name in ("a.csv", "b.parquet", "c.parquet", "d.parquet"):
-        assert np.array_equal(read_scores(tmp_path / name, ROWS), SCORES)
+        assert np.array_equal(read_scores(tmp_path / name, LABELS), SCORES)
 
 
 @pytest.mark.parametrize(
@@ -306,4 +306,4 @@ def test_parquet_mistakes_are_explained(tmp_path):
     pd.DataFrame({"sample_id": list(ORDER), "score": SCORES[ORDER]}).to_parquet(tmp_path / "h.parquet")
     refusal(tmp_path / "h.parquet", "beside the scores that are not known")
     save_file({"score": SCORES, "labels": LABELS}, tmp_path / "e.safetensors")
-    assert np.array_equal(read_scores(tmp_path / "e.safetensors", ROWS), SCORES)
+    assert np.array_equal(read_scores(tmp_path / "e.safetensors", LABELS), SCORES)

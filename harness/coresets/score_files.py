@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,17 +35,27 @@ NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)", re.
 HOW = 'store one number for each training row, in row order: numpy.save("scores.npy", scores.astype("float32"))'
 
 
-def read_scores(path: Path, rows: int) -> np.ndarray:
-    """The scores as stored, any float or integer type, [rows], all finite.
+class Columns(NamedTuple):
+    """What the columns or tensors of a file are, by their names."""
+
+    score: str
+    row: str | None  # row numbers of the split
+    labels: tuple[str, ...]  # classes, which must be the split's
+
+
+def read_scores(path: Path, labels: np.ndarray) -> np.ndarray:
+    """The scores as stored, any float or integer type, [N], all finite, for the training split with these labels (int64 [N]).
 
     npy: one dimension. safetensors: one tensor, or the one named `score`. csv and parquet: one column, or `score` beside `row`
-    (0 .. rows-1, each once, in any order). Raises UsageError for everything else.
+    (0 .. N-1, each once, in any order). Class numbers beside them must be the split's: a table out of row order is found out.
+    Raises UsageError for everything else.
     """
+    rows = len(labels)
     file = _find(path)
     try:
         refuse_dangerous([file], "coreset")
         _check_size(file, rows)
-        scores = READERS[file.suffix](file, rows)
+        scores = READERS[file.suffix](file, labels)
     except SubmissionError as error:
         raise UsageError(error.what, where=error.where, why=error.why, fix=HOW) from error
     _check_finite(scores, file.name)
@@ -68,24 +79,26 @@ def _check_size(file: SetFile, rows: int) -> None:
         raise SubmissionError("the file is larger than one score a row can be", where=file.name, why=why)
 
 
-def _read_npy(file: SetFile, rows: int) -> np.ndarray:
+def _read_npy(file: SetFile, labels: np.ndarray) -> np.ndarray:
     header = npy_header(file, "coreset")
-    _check_array(header.dtype, header.shape, rows, file.name)
+    _check_array(header.dtype, header.shape, len(labels), file.name)
     return load_npy(file)
 
 
-def _read_safetensors(file: SetFile, rows: int) -> np.ndarray:
+def _read_safetensors(file: SetFile, labels: np.ndarray) -> np.ndarray:
     headers = tensor_headers(file)
-    name, _ = _choose(list(headers), file.name, "tensors", with_rows=False)
-    _check_array(headers[name].dtype, headers[name].shape, rows, f"{file.name}: {name}")
-    return load_tensor(file, name)
+
+    def tensor(name: str) -> np.ndarray:
+        _check_array(headers[name].dtype, headers[name].shape, len(labels), f"{file.name}: {name}")
+        return load_tensor(file, name)
+
+    return _in_row_order(_choose(list(headers), file.name, "tensors", with_rows=False), tensor, labels, file.name)
 
 
-def _read_parquet(file: SetFile, rows: int) -> np.ndarray:
-    name, row_name = _choose(list(column_headers(file)), file.name, "columns")
+def _read_parquet(file: SetFile, labels: np.ndarray) -> np.ndarray:
+    chosen = _choose(list(column_headers(file)), file.name, "columns")
     _check_range_index(file)
-    scores = _parquet_column(file, name, rows)
-    return scores if row_name is None else _in_place(scores, _parquet_column(file, row_name, rows), f"{file.name}: {row_name}")
+    return _in_row_order(chosen, lambda name: _parquet_column(file, name, len(labels)), labels, file.name)
 
 
 def _check_range_index(file: SetFile) -> None:
@@ -109,7 +122,7 @@ def _parquet_column(file: SetFile, name: str, rows: int) -> np.ndarray:
     return np.concatenate([part.to_numpy() for part in parts])
 
 
-def _read_csv(file: SetFile, rows: int) -> np.ndarray:
+def _read_csv(file: SetFile, labels: np.ndarray) -> np.ndarray:
     """Cells are read as text first, so that a heading, an empty cell and a word can be told apart and named."""
     with reading(file, "csv"):
         text = file.path.read_bytes().decode("utf-8-sig")
@@ -121,15 +134,14 @@ def _read_csv(file: SetFile, rows: int) -> np.ndarray:
     first = [_bare(cell).lower() for cell in cells.iloc[0]]
     headed = any(not _is_number(cell) and (not cell or re.search(r"[^\W\d_]", cell)) for cell in first)
     names = first if headed else [f"column {number}" for number in range(1, len(first) + 1)]
-    name, row_name = _choose(names, file.name, "columns")
-    _check_array("float64", (len(cells) - headed,), rows, file.name)
-    scores, row_numbers = (
-        None
-        if wanted is None
-        else _numbers([_bare(cell) for cell in cells[names.index(wanted)].tolist()[headed:]], f"{file.name}: {wanted}", headed)
-        for wanted in (name, row_name)
-    )
-    return scores if row_numbers is None else _in_place(scores, row_numbers, f"{file.name}: {row_name}")
+    chosen = _choose(names, file.name, "columns")
+    _check_array("float64", (len(cells) - headed,), len(labels), file.name)
+
+    def column(name: str) -> np.ndarray:
+        bare = [_bare(cell) for cell in cells[names.index(name)].tolist()[headed:]]
+        return _numbers(bare, f"{file.name}: {name}", headed)
+
+    return _in_row_order(chosen, column, labels, file.name)
 
 
 def _bare(cell: str) -> str:
@@ -149,10 +161,10 @@ def _numbers(cells: list[str], where: str, headed: int) -> np.ndarray:
     return np.array(cells, np.float64)  # as Python reads a float: correctly rounded
 
 
-def _choose(names: list[str], where: str, what: str, with_rows: bool = True) -> tuple[str, str | None]:
-    """(the name of the scores, the name of the row numbers or None) among the columns or tensors of a file."""
+def _choose(names: list[str], where: str, what: str, with_rows: bool = True) -> Columns:
+    """Which of the columns or tensors of a file are what. Raises SubmissionError where that is not clear."""
     if len(names) == 1:
-        return names[0], None
+        return Columns(names[0], None, ())
     scores = [name for name in names if name.lower() in SCORE_NAMES]
     row_names = [name for name in names if name.lower() in ROW_NAMES and with_rows]
     if len(scores) != 1 or len(row_names) > 1 or len(names) != len(set(names)):
@@ -160,11 +172,12 @@ def _choose(names: list[str], where: str, what: str, with_rows: bool = True) -> 
         beside = "; or name it `score`, beside `row` that counts the training rows from 0" if with_rows else ""
         why = f"it holds {len(names)} {what}: {listed}. A score file holds one{beside}"
         raise SubmissionError(f"which of the {what} are the scores is not clear", where=where, why=why)
-    unknown = [name for name in names if name != scores[0] and name.lower() not in LABEL_NAMES]
+    labels = tuple(name for name in names if name.lower() in LABEL_NAMES)
+    unknown = [name for name in names if name not in (scores[0], *labels)]
     if unknown and not row_names:
         why = f"{', '.join(repr(name[:30]) for name in unknown[:8])}: it may say which row a score belongs to"
         raise SubmissionError(f"{what} beside the scores that are not known", where=where, why=why)
-    return scores[0], row_names[0] if row_names else None
+    return Columns(scores[0], row_names[0] if row_names else None, labels)
 
 
 def _check_array(dtype: str, shape: tuple[int, ...], rows: int, where: str) -> None:
@@ -179,14 +192,46 @@ def _check_array(dtype: str, shape: tuple[int, ...], rows: int, where: str) -> N
         raise SubmissionError(f"{shape[0]:,} scores instead of {rows:,}", where=where, why=why)
 
 
-def _in_place(scores: np.ndarray, row_numbers: np.ndarray, where: str) -> np.ndarray:
-    """Scores in the order of the row numbers beside them. Raises SubmissionError unless these are 0 .. N-1, each once."""
+def _in_row_order(chosen: Columns, column: Callable[[str], np.ndarray], labels: np.ndarray, where: str) -> np.ndarray:
+    """The scores in the split's row order: that of the row numbers beside them, and none that their labels contradict.
+
+    `column`: the numbers of that name, [N]; it raises SubmissionError where there are no such numbers.
+    """
+    scores = column(chosen.score)
+    order = slice(None) if chosen.row is None else _order(column(chosen.row), f"{where}: {chosen.row}")
+    for name in chosen.labels:
+        try:
+            found = column(name)
+        except SubmissionError as error:
+            if chosen.row is not None:
+                continue  # names of classes, mostly: row numbers say where a score belongs
+            why = "so that they cannot tell whether the scores are in row order; store class numbers, or row numbers, or neither"
+            raise SubmissionError(
+                "the labels beside the scores are no class numbers", where=f"{where}: {name}", why=why
+            ) from error
+        _check_labels(found[order], labels, f"{where}: {name}")
+    return scores[order]
+
+
+def _check_labels(found: np.ndarray, labels: np.ndarray, where: str) -> None:
+    if len(wrong := np.flatnonzero(found != labels)):
+        row = wrong[0]
+        raise UsageError(
+            f"row {row} is of class {labels[row]} in the training split, and of class {found[row]:g} in the file", where=where,
+            why=f"{len(wrong):,} of {len(labels):,} rows differ: the scores are in another order, or of another split",
+            fix="bring the scores into the order of the split's rows, or store `row`, which counts them from 0, beside each; "
+            "where the order is right and classes are numbered otherwise, leave the labels out",
+        )  # fmt: skip
+
+
+def _order(row_numbers: np.ndarray, where: str) -> np.ndarray:
+    """Where rows 0 .. N-1 are found. Raises SubmissionError unless the row numbers are these, each once."""
     order = np.argsort(row_numbers, kind="stable")
-    if len(wrong := np.flatnonzero(row_numbers[order] != np.arange(len(scores)))):
+    if len(wrong := np.flatnonzero(row_numbers[order] != np.arange(len(row_numbers)))):
         found = row_numbers[order][wrong[0]]
         why = f"they count the training rows from 0, each once; where {wrong[0]} should be there is {found:g}"
         raise SubmissionError("these are not the row numbers of the split", where=where, why=why)
-    return scores[order]
+    return order
 
 
 def _check_finite(scores: np.ndarray, where: str) -> None:
@@ -199,7 +244,7 @@ def _check_finite(scores: np.ndarray, where: str) -> None:
         )
 
 
-READERS: dict[str, Callable[[SetFile, int], np.ndarray]] = {
+READERS: dict[str, Callable[[SetFile, np.ndarray], np.ndarray]] = {
     ".npy": _read_npy,
     ".csv": _read_csv,
     ".parquet": _read_parquet,
