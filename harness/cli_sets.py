@@ -11,10 +11,8 @@ import typer
 from harness.cli_options import (
     APP_SETTINGS,
     Data,
-    DatasetName,
     Device,
     DrawCount,
-    Ipc,
     Slug,
     Student,
     Submissions,
@@ -32,20 +30,21 @@ sets_app = typer.Typer(**APP_SETTINGS)
 FROM_SCORES, EL2N_BEST, FULL_DATASET = "from-scores", "el2n-best", "full-dataset"
 SHEET_CLASSES, SHEET_IMAGES = 10, 10
 
+# Optional, because --list and --verify go without; a set needs both.
+DatasetOrNone = Annotated[str | None, typer.Option("--dataset", help="digits, cifar10, cifar100, tiny-imagenet, imagenet-1k.")]
+IpcOrNone = Annotated[int | None, typer.Option("--ipc", min=1, help="Images per class.")]
 Dynamics = Annotated[str | None, typer.Option("--dynamics", help="A recording, as `hlbench dynamics list` names it.")]
 Param = Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE, a parameter of the method; may be repeated.")]
 
 
-@sets_app.command(epilog="Example: hlbench select el2n-easy --dataset digits --ipc 10 --dynamics digits/resnet18-hl-v1-k6")
+@sets_app.command(epilog="Example: hlbench select el2n-easy --dataset digits --ipc 10 --dynamics digits/resnet18-hl-v1-full")
 def select(
     method: Annotated[str | None, typer.Argument(metavar="METHOD", help="`hlbench select --list` names them.")] = None,
     scores: Annotated[
         Path | None, typer.Argument(metavar="[FILE]", help="With from-scores: npy, csv, parquet or safetensors.")
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", help="digits, cifar10, cifar100, tiny-imagenet, imagenet-1k.")
-    ] = None,
-    ipc: Annotated[int | None, typer.Option("--ipc", min=1, help="Images per class.")] = None,
+    dataset: DatasetOrNone = None,
+    ipc: IpcOrNone = None,
     draws: DrawCount = 1,
     slug: Slug = None,
     dynamics: Dynamics = None,
@@ -72,7 +71,7 @@ def select(
     verify: Annotated[
         Path | None, typer.Option("--verify", help="Make this submission again and compare all but what describes it.")
     ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Name the selectors, what they need, their parameters.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Name the methods, what they need, their parameters.")] = False,
 ) -> None:
     """Write a coreset as a submission; or prove that a submission is what its method writes.
 
@@ -86,7 +85,9 @@ def select(
     options |= {"--dynamics": dynamics, "--param": param, "--order": order, "--window": window, "--author": author}
     _refuse_unused("--verify" if verify is not None else method, {name for name, value in options.items() if value is not None})
     if listed:
-        _list_selectors()
+        from harness import method_lists, reports
+
+        reports.print_rows(method_lists.selector_rows(), as_json=False)
     elif verify is not None:
         _verify(verify, data, scores)
     elif method is None or dataset is None or ipc is None:
@@ -107,9 +108,9 @@ def select(
 
 @sets_app.command(epilog="Example: hlbench distill rded --dataset digits --ipc 10 --draws 3")
 def distill(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="kmeans-centroids, rded or ca2d.")],
-    dataset: DatasetName,
-    ipc: Ipc,
+    method: Annotated[str | None, typer.Argument(metavar="METHOD", help="`hlbench distill --list` tells of them.")] = None,
+    dataset: DatasetOrNone = None,
+    ipc: IpcOrNone = None,
     draws: DrawCount = 1,
     slug: Slug = None,
     dynamics: Dynamics = None,
@@ -117,8 +118,19 @@ def distill(
     observer: Annotated[str | None, typer.Option("--observer", help="Teacher's id. Default: the one this project pins.")] = None,
     device: Device = "cpu",
     data: Data = None,
+    listed: Annotated[bool, typer.Option("--list", help="Name the methods, what they need, their parameters.")] = False,
 ) -> None:
     """Write a reference distilled set as a submission: kmeans-centroids, rded, ca2d. Run it again to resume."""
+    if listed:
+        from harness import method_lists, reports
+
+        reports.print_rows(method_lists.distiller_rows(), as_json=False)
+        print(method_lists.distillers_defaults())
+        return
+    if method is None or dataset is None or ipc is None:
+        raise UsageError(
+            "a distilled set needs METHOD, --dataset and --ipc", fix="see `hlbench distill --help`; --list names the methods"
+        )
     from harness.progress import count
     from harness.reference import make_distilled
 
@@ -251,24 +263,3 @@ def _verify(submission: Path, data: Path | None, scores: Path | None) -> None:
 
     root = project_root()
     print(verify_submission(root, submission, data, scores) + check_account(root, read_submission(submission), data))
-
-
-def _list_selectors() -> None:
-    from harness import reports
-
-    reports.print_rows(selector_rows(), as_json=False)
-
-
-def selector_rows() -> list[dict[str, str]]:
-    from harness.coresets import SELECTORS
-
-    return [
-        {
-            "method": name,
-            "title": selector.title,
-            "needs": selector.needs,
-            "draws differ": "yes" if selector.randomised else "no",
-            "parameters": ", ".join(f"{key}={value}" for key, value in selector.parameters.items()),
-        }
-        for name, selector in SELECTORS.items()
-    ]
