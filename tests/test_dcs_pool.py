@@ -16,6 +16,7 @@ from harness.datasets import load_split
 from harness.dcs.lookup import frozen_pool
 from harness.dcs.make_pool import MARK, checked_rows, make_pool, twin_rows
 from harness.dcs.pool import find_pool, planned, pool_ids, pool_rows, read_pool, workspace
+from harness.dynamics.artifact import read_spec
 from harness.errors import CheckFailed, ProtocolError, SubmissionError, UsageError
 from harness.freeze import freeze, summaries, verify
 from harness.submissions import index_bytes, read_submission
@@ -119,12 +120,24 @@ def test_an_altered_hash_is_noticed(tmp_path):
         pool_rows(tmp_path, find_pool(tmp_path, ID))
 
 
-def test_another_recording_is_refused(tmp_path):
+def test_another_recording_is_named_where_its_subsets_differ(tmp_path):
     pool = small_pool(tmp_path)
-    shutil.rmtree(tmp_path / "dynamics/digits/resnet18-hl-v1-full")
-    shutil.copytree(ROOT / "dynamics/digits/resnet18-hl-v1-ipc10", tmp_path / "dynamics/digits/resnet18-hl-v1-full")
-    with pytest.raises(CheckFailed, match="recording is another"):
+    recording = tmp_path / "dynamics/digits/resnet18-hl-v1-full"
+    shutil.rmtree(recording)
+    shutil.copytree(ROOT / "dynamics/digits/resnet18-hl-v1-ipc10", recording)
+    with pytest.raises(CheckFailed, match="subsets are not what the selectors give") as caught:
         pool_rows(tmp_path, pool)
+    here = read_spec(recording).sha256
+    assert f"resnet18-hl-v1-full is another: {here[:12]} here, {pool.recording_sha256[:12]} there" in caught.value.why
+
+
+def test_another_recording_that_gives_the_same_subsets_will_do(tmp_path):
+    pool = small_pool(tmp_path)
+    path = tmp_path / "dynamics/digits/resnet18-hl-v1-full/spec.json"
+    spec = json.loads(path.read_text())
+    path.write_text(json.dumps({**spec, "seed": 7}))
+    assert read_spec(path.parent).sha256 != pool.recording_sha256
+    assert set(checked_rows(tmp_path, pool)) == {subset.id for subset in pool.subsets}
 
 
 def test_a_frozen_pool_that_is_edited_fails_verify(tmp_path):

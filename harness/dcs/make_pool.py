@@ -91,29 +91,35 @@ def kept_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection
 def checked_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """As `select_rows`, of a pool that has its subsets, and compared with their hashes.
 
-    Raises CheckFailed naming what differs, UsageError or EnvironmentProblem when split or recording are not here.
+    The recording may be another than the pool's, of which the selectors read a part: what they choose decides. Raises CheckFailed
+    naming what differs, UsageError or EnvironmentProblem when split or recording are not here.
     """
     if pool.awaits_recording:
         raise UsageError(f"pool {pool.id} has no subsets yet", why="it awaits its recording", fix=pool.making)
     source = _source(root, pool, data)
-    for what, here, stated in (
-        ("training split", source.split.fingerprint, pool.split_fingerprint),
-        ("recording", source.dynamics.sha256, pool.recording_sha256),
-    ):
-        if here != stated:
-            raise CheckFailed(
-                f"the {what} is another than the pool was made from", where=pool.id, why=f"{here[:12]} here, {stated[:12]} there",
-                fix="restore it, or the pool file, from version control",
-            )  # fmt: skip
+    if source.split.fingerprint != pool.split_fingerprint:
+        raise CheckFailed(
+            "the training split is another than the pool was made from", where=pool.id,
+            why=f"{source.split.fingerprint[:12]} here, {pool.split_fingerprint[:12]} there",
+            fix="restore it, or the pool file, from version control",
+        )  # fmt: skip
     rows = select_rows(pool.recipe, source, only=only)
     stated = {subset.id: subset.sha256 for subset in pool.subsets}
     if wrong := [name for name, chosen in rows.items() if sha256_hex(index_bytes(chosen)) != stated[name]]:
-        raise CheckFailed(
-            f"{len(wrong)} of {len(rows)} subsets are not what the selectors give", where=pool.id,
-            why=f"{', '.join(wrong[:SHOWN])}{' ...' if len(wrong) > SHOWN else ''}",
-            fix="restore the pool file; another machine's k-means may also round otherwise",
-        )  # fmt: skip
+        raise _differ(pool, source.dynamics.sha256, wrong, len(rows))
     return rows
+
+
+def _differ(pool: Pool, recording_sha256: str, wrong: list[str], of: int) -> CheckFailed:
+    why, fix = f"{', '.join(wrong[:SHOWN])}{' ...' if len(wrong) > SHOWN else ''}", "restore the pool file"
+    if recording_sha256 != pool.recording_sha256:
+        here, there = recording_sha256[:12], pool.recording_sha256[:12]
+        why += f"; the recording {pool.recipe.recording} is another: {here} here, {there} there"
+        fix = "restore the recording, or record it again on the same kind of processor"
+    return CheckFailed(
+        f"{len(wrong)} of {of} subsets are not what the selectors give", where=pool.id, why=why,
+        fix=f"{fix}; another machine's k-means may also round otherwise",
+    )  # fmt: skip
 
 
 def _is_kept(path: Path, subset: Subset) -> bool:
