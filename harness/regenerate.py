@@ -15,13 +15,17 @@ from typing import Any
 from harness.canonical import file_sha256
 from harness.coresets import SELECTORS
 from harness.dynamics.artifact import folders, read_spec
-from harness.dynamics.places import FOLDER, places
+from harness.dynamics.places import FOLDER, label_of, places
+from harness.dynamics.spec import DynamicsSpec
 from harness.errors import CheckFailed, EnvironmentProblem, HlbenchError, SubmissionError, UsageError
-from harness.reference import FROM_SCORES, make_coreset, make_distilled, make_from_scores, make_full
+from harness.reference import FROM_SCORES, file_argument, make_coreset, make_distilled, make_from_scores, make_full
 from harness.submissions import FULL_DATASET, MADE, Submission, check_place, read_submission
 
 DESCRIPTIVE = ("title", "authors", "paper", "code", "licence", "contact", "notes")
 LABEL = re.compile(r"[^/.][^/]*/[^/.][^/]*")  # of a recording; it becomes a path
+OUTSIDE = re.compile(r"[^/]+/[^/]+")  # the same of a whole path, which has no '..' left
+# Of `dynamics record`: they move rounding, and which arrays there are; both are settled by the hashes of those that were read.
+NOT_THE_RUNS = re.compile(r" --(snapshots|teacher|device|threads) \S+")
 
 
 def verify_submission(root: Path, path: Path, data: Path | None = None, scores: Path | None = None) -> str:
@@ -52,7 +56,18 @@ def verify_submission(root: Path, path: Path, data: Path | None = None, scores: 
 
 
 def _compared(submission: Submission) -> dict[str, Any]:
-    return submission.model_dump(mode="json", exclude=set(DESCRIPTIVE))
+    """All keys that are held to what is made again.
+
+    A recording is the one of these arrays wherever it lies, on whatever machine it was recorded: its path becomes its label, and
+    of the command that records it the run remains.
+    """
+    keys = submission.model_dump(mode="json", exclude=set(DESCRIPTIVE))
+    if made_by := keys["made_by"]:
+        named = (_said(made_by["command"], "--dynamics") or [""])[-1]
+        if Path(named).is_absolute():
+            made_by["command"] = made_by["command"].replace(shlex.quote(named), shlex.quote(label_of(Path(named))))
+        made_by["recorded_by"] = made_by["recorded_by"] and NOT_THE_RUNS.sub("", made_by["recorded_by"])
+    return keys
 
 
 def first_difference(here: dict[str, Any], again: dict[str, Any], above: str = "") -> tuple[str, Any, Any] | None:
@@ -78,10 +93,11 @@ def _make_again(scratch: Path, root: Path, submission: Submission, data: Path | 
         order, window = parameters.get("order"), parameters.get("window")
         if not isinstance(order, str) or not isinstance(window, int | float):
             raise _misfit(submission, "order and window are needed")
-        return make_from_scores(scratch, scores, *common, order, float(window), submission.slug, submission.authors, data)
+        authors = _said(made_by.command, "--author") or submission.authors
+        return make_from_scores(scratch, scores, *common, order, float(window), submission.slug, authors, data)
     inputs = made_by.inputs if made_by else {}
-    recordings = {name: digest for name, digest in inputs.items() if name.startswith(f"{FOLDER}/")}
-    dynamics = _recording(scratch, root, submission, _only(recordings, "recording", submission)[1]) if recordings else None
+    arrays = {name.rpartition("/")[2]: digest for name, digest in inputs.items() if name.startswith(f"{FOLDER}/")}
+    dynamics = _recording(scratch, root, submission, arrays) if arrays else None
     said = _said(made_by.command, "--param") if made_by else []
     given = {"data": data, "slug": submission.slug, "dynamics": dynamics}
     given["parameters"] = dict(text.partition("=")[::2] for text in said)
@@ -117,37 +133,42 @@ def _misfit(submission: Submission, why: str) -> SubmissionError:
     return SubmissionError("made_by does not say how to make the set again", where=where, why=why, fix="restore the file")
 
 
-def _recording(scratch: Path, root: Path, submission: Submission, digest: str) -> str:
-    """A folder with the recording of that sha256, in which the command's name for it is true.
+def _recording(scratch: Path, root: Path, submission: Submission, arrays: dict[str, str]) -> str:
+    """A folder with a recording of these arrays (file name -> sha256), under the name that the command has for it.
 
-    A recording in project or cache may have got another name since; it is linked into `scratch` under the command's. Raises
-    EnvironmentProblem when it is not here, with the command that records it again.
+    The one of that name, or else any other of project and cache is linked into `scratch`. Raises EnvironmentProblem when there is
+    none, with the command that records it again.
     """
     named = (_said(submission.made_by.command, "--dynamics") or [""])[-1]
-    if not Path(named).is_absolute() and not LABEL.fullmatch(named):
+    outside = Path(named).is_absolute()
+    label = label_of(Path(named)) if outside else named
+    if not (OUTSIDE if outside else LABEL).fullmatch(label):
         raise _misfit(submission, "its command names no recording")
-    searched = [Path(named)] if Path(named).is_absolute() else folders(places(root))
-    found = next((folder for folder in searched if _sha256_of(folder) == digest), None)
-    if found is None:
-        again = submission.made_by.recorded_by
-        place = f" --out {shlex.quote(named)}" if Path(named).is_absolute() else ""
+    here = list(folders(places(root)))
+    of_that_name = [folder for folder in here if label_of(folder) == label]
+    again = submission.made_by.recorded_by
+    found = [
+        (folder, spec)
+        for folder in ([Path(named)] if outside else []) + of_that_name + here
+        if (spec := _spec_of(folder)) and arrays.items() <= spec.files.items()
+    ]
+    if not found:
+        place = f" --out {shlex.quote(named)}" if outside else ""
         raise EnvironmentProblem(
             "the recording this set was selected by is not here", where=named,
-            why=f"sha256 {digest[:12]}; a processor that rounds otherwise gives another",
+            why=f"no recording has {', '.join(f'{name} of sha256 {digest[:12]}' for name, digest in arrays.items())}; "
+            "a processor that rounds otherwise gives another",
             fix=f"record it again: {again}{place}" if again else "record it again (hlbench dynamics record)",
         )  # fmt: skip
-    if Path(named).is_absolute():
-        (scratch / FOLDER).symlink_to(root / FOLDER)  # so that the same recordings stand before it
-        return named
-    link = scratch / FOLDER / named
+    link = scratch / FOLDER / label
     link.parent.mkdir(parents=True)
-    link.symlink_to(found.resolve())
+    link.symlink_to(found[0][0].resolve())
     return str(link)
 
 
-def _sha256_of(folder: Path) -> str | None:
+def _spec_of(folder: Path) -> DynamicsSpec | None:
     try:
-        return read_spec(folder).sha256
+        return read_spec(folder)
     except HlbenchError:
         return None  # none there, or a damaged one
 
@@ -157,7 +178,7 @@ def _check_scores(scores: Path | None, wanted: tuple[str, str]) -> None:
     if scores is None or not scores.is_file() or scores.name != name or file_sha256(scores) != digest:
         raise UsageError(
             "the scores this set was selected by are needed", where=str(scores or name), why=f"sha256 {digest[:12]}",
-            fix=f"name the file: hlbench select {FROM_SCORES} {shlex.quote(name)} --verify SUBMISSION",
+            fix=f"name the file: hlbench select {FROM_SCORES} {file_argument(name)} --verify SUBMISSION",
         )  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def make_best(
     _check_step(students.step)
     settled = selector.settle(parameters or {})
     check_draws(selector, draws)
-    submission_folder(root, slug or METHOD)
+    submission_folder(root, METHOD, slug)
     protocol = hard_label_protocol(root, dataset, students)
     seeds = search_seeds(protocol, students.seeds)
     train = load_split(dataset, "train", data)
@@ -95,7 +95,7 @@ def make_best(
     device = prepare_torch(Machine(root, data, students.device)).device
     question = Question(
         dataset=dataset, ipc=ipc, split_fingerprint=train.fingerprint,
-        recording=label_of(recording.folder), recording_sha256=recording.sha256,
+        recording=label_of(recording.folder), el2n_sha256=recording.spec.files["el2n.npy"],
         held_out=settled["held_out"], held_out_seed=settled["held_out_seed"],
         protocol=protocol.id, protocol_sha256=protocol.sha256,
         device=device.partition(":")[0], torch=package_version("torch"),
@@ -103,7 +103,7 @@ def make_best(
     top1 = _last_epoch_of(protocol, ipc, device, train_student or train_and_evaluate)
     account = find_window(question, train, recording.el2n, seeds, top1, say, students.step)
     found = {"beta": f"{account.chosen:g}", "searched": account.sha256}
-    made = make_coreset(root, METHOD, dataset, ipc, draws, data, slug, dynamics, {**(parameters or {}), **found})
+    made = make_coreset(root, METHOD, dataset, ipc, draws, data, slug, dynamics, {**(parameters or {}), **found}, account)
     write_in_one_step(account_path(root, made), account.contents)
     return made
 

@@ -40,6 +40,12 @@ def _of_form(pattern: str, meaning: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it holds characters that cannot be seen")
+    return text
+
+
 Sha256 = Annotated[str, _of_form(r"[0-9a-f]{64}", "a sha256 is 64 of 0-9 and a-f, in quotes if all are digits")]
 Revision = Annotated[str, _of_form(r"[0-9a-f]{40}", "a commit is 40 of 0-9 and a-f; branches and tags can move")]
 ShortText = Annotated[str, Field(max_length=200), _of_form(r"(?s).*\S.*", "some text is needed")]
@@ -53,6 +59,13 @@ ProtocolPin = Annotated[
     str,
     Field(max_length=300),
     _of_form(r"[a-z0-9.-]+(/[a-z0-9.-]+)+ sha256:([0-9a-f]{12}|[0-9a-f]{64})", "a protocol is named `<id> sha256:<hash>`"),
+]
+# Names of authors stand in it, in any script. Room for fifty of 200 letters, quoted.
+Command = Annotated[
+    str,
+    Field(max_length=20_000),
+    _of_form(r"hlbench (select|distill) .+", "an hlbench command on one line"),
+    AfterValidator(_printable),
 ]
 # It is shown to users as what to run, so nothing but these options and plain values may stand in it, whoever wrote the file.
 RecordCommand = Annotated[
@@ -148,15 +161,14 @@ class ImageDeclaration(StrictModel):
 class MadeBy(StrictModel):
     """How this project made a set: enough to make it again. It describes; `sets` decide what is trained on.
 
-    `command` leaves out what only describes (`--author`). `version`: of the method's code, raised when it gives other sets for
-    the same inputs; a commit would change with every line of the project. `parameters`: all of the method's. `inputs`: sha256 of
-    what it used beside the training split (a teacher, a scoring run). `protocol`, as `<id> sha256:<hash>`: whose student the
-    scoring run trained; `recorded_by`: the command that records that run again.
+    `command`: to paste. `version`: of the method's code, raised when it gives other sets for the same inputs; a commit would
+    change with every line of the project. `parameters`: all of the method's, with the values that were used, given or derived.
+    `inputs`: sha256 of what it read beside the training split: a teacher, a file of scores, arrays of a scoring run
+    (`dynamics/<dataset>/<name>/el2n.npy`). `protocol`, as `<id> sha256:<hash>`: whose student that run trained; `recorded_by`:
+    the command that records that run again.
     """
 
-    command: Annotated[
-        str, Field(max_length=1000), _of_form(r"hlbench (select|distill) [ -~]+", "an hlbench command on one line")
-    ]
+    command: Command
     version: Annotated[int, Field(ge=1)] | None = None
     split_fingerprint: Sha256
     parameters: Annotated[dict[PlainName, int | float | PlainName | None], Field(max_length=20)] = Field(default_factory=dict)

@@ -28,13 +28,16 @@ RULE = "highest mean of top1; the smallest beta where several are highest"
 
 
 class Question(StrictModel):
-    """Everything that a student of a search follows from beside its beta and its seed; device and torch, because they round."""
+    """Everything that a student of a search follows from beside its beta and its seed; device and torch, because they round.
+
+    `recording` is a name; what windows are ranked by is its array with `el2n_sha256`, the same wherever it was recorded.
+    """
 
     dataset: str
     ipc: Annotated[int, Field(ge=1)]
     split_fingerprint: Sha256
     recording: str
-    recording_sha256: Sha256
+    el2n_sha256: Sha256
     held_out: float
     held_out_seed: int
     protocol: str
@@ -93,6 +96,26 @@ def account_path(root: Path, submission: Submission) -> Path:
     return root / Path(submission.relative_path).with_suffix("") / ACCOUNT
 
 
+def account_beside(folder: Path, sha256: str | None) -> Account | None:
+    """The account of that hash in the folder of a set's draws; None where there is none."""
+    path = folder / ACCOUNT
+    return _read(path) if sha256 is not None and path.is_file() and canonical.file_sha256(path) == sha256 else None
+
+
+def said_of(account: Account) -> str:
+    """For the notes of a set: which windows were compared, by how many students, and whether the chosen one is the last."""
+    betas = [window.beta for window in account.windows]
+    grid = (
+        f"{len(betas)} windows, beta = {betas[0]:g} to {betas[-1]:g}, {account.step:g} apart"
+        if betas[1:]
+        else "one window, beta = 0"
+    )
+    students = f"{len(account.seeds)} student{'s' if account.seeds[1:] else ''} each"
+    text = f"Searched: {grid}, {students}; chosen: {account.chosen:g}."
+    last = len(betas) > 1 and account.chosen == betas[-1]
+    return f"{text} It is the last of the grid, so the best window may lie beyond it." if last else text
+
+
 def check_account(root: Path, submission: Submission, data: Path | None = None) -> str:
     """Hold an EL2N-Best submission to the account it names; a clause for the report, "" for other methods.
 
@@ -114,7 +137,7 @@ def check_account(root: Path, submission: Submission, data: Path | None = None) 
         "dataset": (asked.dataset, submission.dataset),
         "ipc": (asked.ipc, submission.ipc),
         "split_fingerprint": (asked.split_fingerprint, made_by.split_fingerprint),
-        "recording": (asked.recording_sha256, made_by.inputs.get(f"dynamics/{asked.recording}")),
+        "el2n_sha256": (asked.el2n_sha256, made_by.inputs.get(f"dynamics/{asked.recording}/el2n.npy")),
         "held_out": (asked.held_out, given.get("held_out")),
         "held_out_seed": (asked.held_out_seed, given.get("held_out_seed")),
         "beta": (account.chosen, given.get("beta")),

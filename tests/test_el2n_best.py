@@ -75,7 +75,7 @@ def run(root, monkeypatch):
 
 def question(split: Split, **changes) -> Question:
     asked = {
-        "dataset": "digits", "ipc": 2, "split_fingerprint": split.fingerprint, "recording": "digits/any", "recording_sha256": SHA,
+        "dataset": "digits", "ipc": 2, "split_fingerprint": split.fingerprint, "recording": "digits/any", "el2n_sha256": SHA,
         "held_out": 0.2, "held_out_seed": 1, "protocol": "digits/resnet18-hl/v1", "protocol_sha256": SHA, "device": "cpu",
         "torch": "2",
     }  # fmt: skip
@@ -197,7 +197,7 @@ def test_a_search_keeps_what_one_beside_it_remembered_meanwhile(few):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"protocol_sha256": "cd" * 32}, {"split_fingerprint": "cd" * 32}, {"recording_sha256": "cd" * 32}, {"ipc": 3},
+        {"protocol_sha256": "cd" * 32}, {"split_fingerprint": "cd" * 32}, {"el2n_sha256": "cd" * 32}, {"ipc": 3},
         {"held_out": 0.3}, {"held_out_seed": 2}, {"device": "cuda"}, {"torch": "3"},
     ],
 )  # fmt: skip
@@ -234,6 +234,37 @@ def test_the_submission_is_made_again_from_its_command_without_a_student_and_wit
     before = (root / made.relative_path).read_bytes()
     again = search(root, parameters={"held_out": "0.2"}, train_student=no_student)
     assert (root / again.relative_path).read_bytes() == before
+
+
+def test_the_account_names_the_array_that_windows_are_ranked_by_and_not_the_whole_recording(root):
+    made = search(root)
+    asked = json.loads(account_path(root, made).read_bytes())["question"]
+    assert asked["el2n_sha256"] == canonical.file_sha256(ROOT / "dynamics" / RECORDING / "el2n.npy")
+    assert made.made_by.inputs == {f"dynamics/{RECORDING}/el2n.npy": asked["el2n_sha256"]}
+    inputs = {f"dynamics/{RECORDING}/el2n.npy": SHA}
+    forged = made.model_copy(update={"made_by": made.made_by.model_copy(update={"inputs": inputs})})
+    with pytest.raises(CheckFailed, match="not what its search chose"):
+        check_account(root, forged)
+
+
+def test_the_notes_tell_the_windows_and_students_of_a_search_and_a_choice_at_the_end_of_the_grid(root):
+    def best_at(position):
+        asked = iter(range(2 * 10))  # two seeds a window, window after window
+
+        def only_there(*_):
+            return SimpleNamespace(result=SimpleNamespace(top1=float(next(asked) // 2 == position)))
+
+        return only_there
+
+    made = search(root, train_student=best_at(2))
+    assert made.notes.endswith("Searched: 10 windows, beta = 0 to 0.9, 0.1 apart, 2 students each; chosen: 0.2.")
+    again = reference.make_coreset(
+        root, "el2n-best", "digits", 5, dynamics=RECORDING,
+        parameters={"beta": "0.2", "searched": made.made_by.parameters["searched"]},
+    )  # fmt: skip
+    assert again == made  # the pasted command finds the account
+    last = search(root, ipc=4, train_student=best_at(9))
+    assert last.notes.endswith("chosen: 0.9. It is the last of the grid, so the best window may lie beyond it.")
 
 
 def test_a_coarser_search_makes_a_submission_that_says_so_and_verifies(root):

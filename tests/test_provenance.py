@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,12 +12,14 @@ import pytest
 import yaml
 from command_line import caller
 
+from harness import reference
+from harness.canonical import file_sha256
 from harness.coresets import SELECTORS
 from harness.datasets import load_split
 from harness.distill.registry import DISTILLERS
 from harness.dynamics import record
 from harness.dynamics.artifact import folders, read_spec
-from harness.dynamics.describe import record_command, scored_by
+from harness.dynamics.describe import record_command, scored_by, windows_in_epochs
 from harness.errors import CheckFailed, EnvironmentProblem, SubmissionError, UsageError
 from harness.protocols import find_protocol
 from harness.reference import make_coreset, make_distilled, make_from_scores, make_full
@@ -70,7 +74,8 @@ def test_every_shipped_set_says_by_which_version_of_what_it_was_made_and_under_w
         assert named == f"{submission.dataset}/{student}-hl/v1"
         assert sha256 == find_protocol(ROOT, named).sha256
         assert made_by.recorded_by.startswith(f"hlbench dynamics record --dataset {submission.dataset} --protocol {named} ")
-        assert sum(name.startswith("dynamics/") for name in made_by.inputs) == 1
+        read = (selector or SELECTORS["cad-prune"]).files(made_by.parameters)
+        assert [name.rpartition("/")[2] for name in made_by.inputs if name.startswith("dynamics/")] == read
     else:
         assert made_by.protocol is made_by.recorded_by is None
 
@@ -118,6 +123,7 @@ def test_draws_that_repeat_another_are_told_in_the_notes_and_to_whoever_makes_th
 
 
 SELECT = "hlbench select cad-prune --dataset digits"
+RECORD = "hlbench dynamics record --dataset digits --protocol digits/resnet18-hl/v1 --ipc 10 --snapshots 8 --seed 0 --device cpu"
 
 
 @pytest.mark.parametrize(
@@ -129,10 +135,13 @@ SELECT = "hlbench select cad-prune --dataset digits"
         ({"protocol": None}, "protocol", "nothing here"),
         ({"recorded_by": "hlbench dynamics record --dataset cifar10"}, "recorded_by", "cifar10 here"),
         ({"split_fingerprint": "0" * 64}, "split_fingerprint", "000 here"),
-        ({"parameters": {"J": 4, "W": 2}}, "parameters.J", "4 here, nothing when"),
-        ({"parameters": {"J": None, "W": 2, "X": 1}}, "parameters.X", "1 here, nothing when"),
+        ({"recorded_by": RECORD.replace("seed 0", "seed 1")}, "recorded_by", "--seed 1 here"),
+        ({"recorded_by": RECORD.replace("ipc 10", "ipc 5")}, "recorded_by", "--ipc 5 --seed 0 here"),
+        ({"parameters": {"J": 4, "W": 2}}, "parameters.J", "4 here, 6 when"),
+        ({"parameters": {"J": None, "W": 2}}, "parameters.J", "nothing here, 6 when"),
+        ({"parameters": {"J": 6, "W": 2, "X": 1}}, "parameters.X", "1 here, nothing when"),
         ({"command": f"{SELECT} --ipc 3 --draws 1 --dynamics {RECORDING}"}, "command", "--ipc 3"),
-        ({"command": f"{SELECT} --ipc 2 --draws 1 --dynamics digits/a"}, f"inputs.dynamics/{RECORDING}", "nothing when"),
+        ({"command": f"{SELECT} --ipc 2 --draws 1 --dynamics digits/a"}, f"inputs.dynamics/{RECORDING}/el2n.npy", "nothing when"),
     ],
     ids=str,
 )
@@ -180,10 +189,12 @@ def test_a_recording_outside_project_and_cache_is_named_by_its_whole_path_and_ve
     monkeypatch.chdir(outside.parent)
     made = cad(root, dynamics=outside.name)  # as it was typed there
     assert made.made_by.command.endswith("""/my runs/it'"'"'s one'""")
-    assert list(made.made_by.inputs) == ["dynamics/my runs/it's one"]
+    assert list(made.made_by.inputs) == ["dynamics/my runs/it's one/el2n.npy"]
     monkeypatch.chdir(root)
     assert "every byte the same" in verify_submission(root, root / made.relative_path)
-    shutil.rmtree(outside)
+    shutil.rmtree(outside)  # as on every other machine
+    assert "every byte the same" in verify_submission(root, root / made.relative_path)
+    shutil.rmtree(root / "dynamics")
     with pytest.raises(EnvironmentProblem) as caught:
         verify_submission(root, root / made.relative_path)
     assert made.made_by.recorded_by + " --out '" in caught.value.fix
@@ -216,6 +227,90 @@ def test_a_name_that_leads_elsewhere_is_not_followed(root, named):
     change(root / made.relative_path, command=command)
     with pytest.raises(SubmissionError, match="does not say how to make the set again"):
         verify_submission(root, root / made.relative_path)
+
+
+def recorded_otherwise(folder: Path, **changes) -> None:
+    """`folder` as a recording of another spec, whose own hash is then another."""
+    before = read_spec(folder).sha256
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps({**spec, **changes}))
+    assert changes.keys() == {"made"} or read_spec(folder).sha256 != before
+
+
+def spoilt(folder: Path, name: str) -> None:
+    """One number of an array becomes another, and the spec says so."""
+    array = np.load(folder / name, mmap_mode="r+", allow_pickle=False)
+    array[0, 0] = array[0, 1] if array[0, 0] != array[0, 1] else 1 - array[0, 0]
+    array.flush()
+    files = json.loads((folder / "spec.json").read_text())["files"]
+    recorded_otherwise(folder, files={**files, name: file_sha256(folder / name)})
+
+
+def test_a_set_names_the_arrays_it_was_selected_by_as_the_recording_lists_them(root):
+    files = read_spec(root / "dynamics" / RECORDING).files
+    assert cad(root).made_by.inputs == {f"dynamics/{RECORDING}/el2n.npy": files["el2n.npy"]}
+    facility = make_coreset(root, "cad-facility", "digits", 1, dynamics=RECORDING)
+    assert facility.made_by.inputs == {f"dynamics/{RECORDING}/{name}": files[name] for name in ("features.npy", "el2n.npy")}
+    ca2d = make_distilled(root, "ca2d", "digits", 1, dynamics=RECORDING)
+    assert list(ca2d.made_by.inputs) == ["teachers/digits/convnet-d3", f"dynamics/{RECORDING}/el2n.npy"]
+
+
+def test_a_recording_whose_other_arrays_differ_verifies_the_set(root):
+    made = cad(root)
+    spoilt(root / "dynamics" / RECORDING, "presented.npy")
+    assert "every byte the same" in verify_submission(root, root / made.relative_path)
+    spoilt(root / "dynamics" / RECORDING, "el2n.npy")
+    with pytest.raises(EnvironmentProblem, match="is not here") as caught:
+        verify_submission(root, root / made.relative_path)
+    assert f"el2n.npy of sha256 {made.made_by.inputs[f'dynamics/{RECORDING}/el2n.npy'][:12]}" in caught.value.why
+
+
+def test_a_recording_of_the_same_arrays_on_another_machine_and_with_others_beside_them_verifies_the_set(root):
+    made = cad(root)
+    folder = root / "dynamics" / RECORDING
+    machine = json.loads((folder / "spec.json").read_text())["made"]
+    recorded_otherwise(folder, made={**machine, "threads": 4, "device": "cuda:0"})
+    assert "--device cuda --threads 4" in record_command(read_spec(folder))
+    assert "every byte the same" in verify_submission(root, root / made.relative_path)
+
+
+def test_of_two_recordings_of_one_name_the_one_with_the_right_arrays_is_taken(root):
+    cached = shutil.copytree(root / "dynamics" / RECORDING, root / "cache/dynamics" / RECORDING)
+    made = cad(root)
+    spoilt(root / "dynamics" / RECORDING, "el2n.npy")
+    assert "every byte the same" in verify_submission(root, root / made.relative_path)
+    spoilt(cached, "el2n.npy")
+    with pytest.raises(EnvironmentProblem, match="is not here"):
+        verify_submission(root, root / made.relative_path)
+
+
+def test_what_a_parameter_that_nobody_named_stood_for_is_on_record(root):
+    assert cad(root).made_by.parameters == {"J": 6, "W": 2}
+    assert "--param" not in cad(root).made_by.command
+    dual = make_coreset(root, "dual-beta", "digits", 1, dynamics=RECORDING, parameters={"J": "4"})
+    assert dual.made_by.parameters == {"c": 4.0, "J": 4, "T": 8}
+    assert "--param J=4 --dynamics" in dual.made_by.command
+    ca2d = make_distilled(root, "ca2d", "digits", 1, dynamics=RECORDING)
+    smallest = np.bincount(load_split("digits", "train").labels).min()
+    assert ca2d.made_by.parameters == {"factor": 1, "pool": -(-smallest * 3 // 5), "crops": 5, "J": 6, "W": 2}
+    rded = make_distilled(root, "rded", "digits", 1, parameters={"factor": 2})
+    assert rded.made_by.parameters["factor"] == 2
+    for made in (dual, ca2d, rded):
+        assert "every byte the same" in verify_submission(root, root / made.relative_path)
+
+
+def test_windows_are_told_in_epochs_where_their_papers_count_epochs(root):
+    dual = make_coreset(root, "dual", "digits", 1, dynamics=RECORDING, parameters={"J": 4, "T": 6}).notes
+    epochs = read_spec(root / "dynamics" / RECORDING).epochs
+    assert f"A window of J = 4 snapshots is {epochs / 2:.4g} of the run's {epochs:.4g} epochs" in dual
+    assert f"T = 6 counts the first {0.75 * epochs:.4g} of them" in dual
+    assert "stop at 30 of 200" in dual
+    whole = read_spec(ROOT / "dynamics/digits/resnet18-hl-v1-full")
+    assert windows_in_epochs(whole, 10, 30).startswith(
+        "A window of J = 10 snapshots is 20 of the run's 60 epochs, and T = 30 counts all"
+    )
+    assert "T =" not in windows_in_epochs(whole, 10)
+    assert "A window of" not in cad(root).notes
 
 
 # The command that records again
@@ -320,9 +415,58 @@ def test_a_set_from_scores_is_its_authors_and_says_so(root, hlbench):
     assert made.authors == ("Zoë Žižek", "B. Coauthor")
     assert made.made_by.version == 1
     assert hlbench("select", "from-scores", "mine.npy", "--verify", made.relative_path)[0] == 0
+    assert made.made_by.command.endswith(" --slug mine --author 'Zoë Žižek' --author 'B. Coauthor'")
     text = (root / made.relative_path).read_text()
     (root / made.relative_path).write_text(text.replace("B. Coauthor", "C. Coauthor"))
     assert hlbench("select", "from-scores", "mine.npy", "--verify", made.relative_path)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["mine.npy", "-mine.npy", "--author.npy", "it's mine.npy"])
+def test_the_command_of_a_set_from_scores_gives_the_same_bytes_when_it_is_pasted(root, hlbench, name):
+    np.save(root / name, np.arange(898.0))
+    authors = ["Zoë Žižek", '-O\'Neil, "$HOME" & `id`']
+    made = make_from_scores(root, root / name, "digits", 1, "lowest", 0.25, "mine", authors)
+    before = (root / made.relative_path).read_bytes()
+    shutil.rmtree(root / "submissions")
+    code, _, said = hlbench(*shlex.split(made.made_by.command)[1:])
+    assert (code, said) == (0, "")
+    assert (root / made.relative_path).read_bytes() == before
+    assert "every byte the same" in verify_submission(root, root / made.relative_path, None, root / name)
+
+
+def test_a_command_that_names_no_author_is_found_out(root):
+    np.save(root / "mine.npy", np.arange(898.0))
+    made = make_from_scores(root, root / "mine.npy", "digits", 1, "lowest", 0.0, "mine", ["Me"])
+    change(root / made.relative_path, command=made.made_by.command.replace(" --author Me", ""))
+    with pytest.raises(CheckFailed) as caught:
+        verify_submission(root, root / made.relative_path, None, root / "mine.npy")
+    assert caught.value.where.endswith("made_by.command")
+
+
+@pytest.mark.parametrize("author", ["two\nlines", "turned\u202earound", "\x1b[31m"])
+def test_an_author_that_no_command_can_hold_is_refused_with_the_reason(root, author):
+    np.save(root / "mine.npy", np.arange(898.0))
+    with pytest.raises(UsageError, match="a name that a submission's command cannot hold"):
+        make_from_scores(root, root / "mine.npy", "digits", 1, "lowest", 0.0, "mine", ["Me", author])
+    assert not (root / "submissions").exists()
+
+
+@pytest.mark.parametrize("slug", ["random", "cad-prune", "rded", "full-dataset", "from-scores"])
+def test_a_set_does_not_lie_under_the_name_of_another_method(root, slug):
+    with pytest.raises(UsageError, match=f"{slug} is the name of another method") as caught:
+        make_coreset(root, "graphcut", "digits", 1, slug=slug, dynamics=RECORDING)
+    assert caught.value.where == "--slug"
+    np.save(root / "mine.npy", np.arange(898.0))
+    if slug != "from-scores":
+        with pytest.raises(UsageError, match="another method"):
+            make_from_scores(root, root / "mine.npy", "digits", 1, "lowest", 0.0, slug, ["Me"])
+        with pytest.raises(UsageError, match="another method"):
+            make_distilled(root, "kmeans-centroids", "digits", 1, slug=slug)
+    assert not (root / "submissions").exists()
+
+
+def test_the_names_of_distillation_methods_that_are_refused_are_all_of_them():
+    assert tuple(DISTILLERS) == reference.DISTILLED
 
 
 @pytest.mark.parametrize("name", ["schärfe.npy", "new\nline.npy"])

@@ -10,6 +10,7 @@ from selector_cases import CLASSES, made_source
 
 from harness.coresets.registry import SELECTORS
 from harness.coresets.selector import Selector, Source
+from harness.dynamics.spec import el2n_sl_file
 from harness.errors import UsageError
 
 SOURCE = made_source(7)
@@ -206,3 +207,45 @@ def test_the_window_error_names_a_beginning_that_works():
         run("el2n-window", beta=0.9)
     assert "0.666 or less" in refused.value.fix
     assert len(run("el2n-window", beta=0.666)) == 9
+
+
+class Watched:
+    """A recording that notes which of its arrays are asked for."""
+
+    def __init__(self, dynamics):
+        self._dynamics, self.read = dynamics, set()
+
+    def __getattr__(self, name):
+        if name == "el2n_sl":
+            return self._at_temperature
+        if name not in ("labels", "folder"):  # the first is the split's own
+            self.read.add(f"{name}.npy")
+        return getattr(self._dynamics, name)
+
+    def _at_temperature(self, temperature):
+        self.read.add(el2n_sl_file(temperature))
+        return self._dynamics.el2n_sl(temperature)
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_a_selector_reads_of_a_recording_what_it_declares_and_nothing_else(name):
+    watched = Watched(SOURCE.dynamics)
+    run(name, replace(SOURCE, dynamics=watched))
+    selector = SELECTORS[name]
+    assert sorted(watched.read) == sorted(selector.files(selector.settle({})))
+    assert bool(watched.read) == (selector.needs == "dynamics")
+
+
+@pytest.mark.parametrize("name", ["el2n-sl-hard", "el2n-sl-easy"])
+def test_the_array_of_another_temperature_is_declared_by_that_temperature(name):
+    watched = Watched(SOURCE.dynamics)
+    run(name, replace(SOURCE, dynamics=watched), temperature=1.0)
+    assert list(watched.read) == SELECTORS[name].files({"temperature": 1.0}) == ["el2n_sl_t1.npy"]
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_the_values_on_record_select_the_same_rows_and_none_is_left_to_derive(name):
+    selector, given = SELECTORS[name], {"f": 0.5} if name.startswith("pareto") else GIVEN.get(name, {})
+    used = selector.used(SOURCE, given)
+    assert [key for key, value in used.items() if value is None] == (["searched"] if name == "el2n-best" else [])
+    assert np.array_equal(selector.choose(SOURCE, 3, 0, **used), run(name))

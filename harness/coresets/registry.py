@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from harness.coresets import cad, dual, el2n, el2n_best, forgetting
@@ -14,7 +16,7 @@ from harness.coresets.kmeans_emb import select_kmeans_emb
 from harness.coresets.kmeans_nearest import select_kmeans_nearest
 from harness.coresets.pareto import select_pareto
 from harness.coresets.random import select_random
-from harness.coresets.selector import Parameter, Selector, Source
+from harness.coresets.selector import Parameter, Selector, Source, Value
 from harness.errors import UsageError
 
 # DUAL's exponent c by dataset (its repository); others take the one of CIFAR-100, the nearest in rows a class.
@@ -22,12 +24,24 @@ DUAL_C = {"cifar100": 4.0, "imagenet-1k": 11.0}
 DUAL_C_ELSEWHERE = 4.0
 
 
-def _dual_beta(source: Source, ipc: int, draw: int, c: float | None, J: int, T: int | None) -> np.ndarray:
-    c = DUAL_C.get(source.split.dataset, DUAL_C_ELSEWHERE) if c is None else c
+def _dual_c(source: Source, settled: Mapping[str, Value]) -> Value:
+    return DUAL_C.get(source.split.dataset, DUAL_C_ELSEWHERE)
+
+
+def _all_snapshots(source: Source, settled: Mapping[str, Value]) -> Value:
+    return len(source.dynamics.true_probability)
+
+
+def _all_but_W(source: Source, settled: Mapping[str, Value]) -> Value:
+    """At least 2, so that a run that is too short is refused for its length."""
+    return max(len(source.dynamics.el2n) - settled["W"], 2)
+
+
+def _dual_beta(source: Source, ipc: int, draw: int, c: float, J: int, T: int) -> np.ndarray:
     return dual.select_dual_beta(source.dynamics.true_probability, source.labels, ipc, draw, c, J, T)
 
 
-def _cad_facility(source: Source, ipc: int, draw: int, weights: str, J: int | None, W: int) -> np.ndarray:
+def _cad_facility(source: Source, ipc: int, draw: int, weights: str, J: int, W: int) -> np.ndarray:
     by_cad = weights == "cad"
     weight = cad.cad_scores(source.dynamics.el2n, J, W) if by_cad else np.ones(len(source.labels))
     return select_facility(source.dynamics.features, weight, source.labels, ipc)
@@ -52,10 +66,13 @@ def _el2n_sl(select, source: Source, ipc: int, temperature: float) -> np.ndarray
 NOT_DEEPCORES_MODEL = "The scoring model follows the student's recipe; DeepCore's has SGD at a constant 0.1 for 40 epochs."
 TEMPERATURE = Parameter(20.0, float, "paper", "Table 4: soft labels at T = 20")
 NEVER = Parameter("max", str, "official-code", "example_forgetting; `zero` is DeepCore's", forgetting.NEVER_LEARNED)
+FORGETTING = ("presented", "correct", "el2n")
 WINDOW = Parameter(10, int, "official-code", "10 snapshots a window, in Dyn-Unc and in DUAL")
-EARLY = Parameter(None, int, "inferred", "None: all snapshots; DUAL takes 30 of 200 epochs (CIFAR), 60 on ImageNet-1K")
+EARLY = Parameter(
+    None, int, "inferred", "None: all snapshots; DUAL takes 30 of 200 epochs (CIFAR), 60 on ImageNet-1K", derived=_all_snapshots
+)
 CAD_W = Parameter(2, int, "paper", "section 5: W = 2")
-CAD_J = Parameter(None, int, "inferred", "None: K - W, which is the paper's 6 at K = 8")
+CAD_J = Parameter(None, int, "inferred", "None: K - W, which is the paper's 6 at K = 8", derived=_all_but_W)
 FRACTION = Parameter(0.2, float, "inferred", "the strongest choice of Fig. 1b; the paper's grid is 100 % to 20 %")
 
 _ALL = [
@@ -80,12 +97,14 @@ _ALL = [
         "EL2N, hardest",
         "The highest EL2N of each class, averaged over training. Paul et al., Deep Learning on a Data Diet, arXiv 2107.07075.",
         lambda source, ipc, draw: el2n.select_hard(source.dynamics.el2n, source.labels, ipc),
+        reads=("el2n",),
     ),
     Selector(
         "el2n-easy",
         "EL2N, easiest",
         "The lowest EL2N of each class, averaged over training. Paul et al., Deep Learning on a Data Diet, arXiv 2107.07075.",
         lambda source, ipc, draw: el2n.select_easy(source.dynamics.el2n, source.labels, ipc),
+        reads=("el2n",),
     ),
     Selector(
         "el2n-window",
@@ -94,6 +113,7 @@ _ALL = [
         "whose released code offsets by beta IPC instead.",
         lambda source, ipc, draw, beta: el2n.select_window(source.dynamics.el2n, source.labels, ipc, beta),
         {"beta": Parameter(0.5, float, "inferred", "the middle; EL2N-Best searches it")},
+        reads=("el2n",),
     ),
     Selector(
         "el2n-best",
@@ -109,6 +129,7 @@ _ALL = [
             "held_out_seed": Parameter(0, int, "inferred", "which rows are held out"),
             "searched": Parameter(None, str, "inferred", "sha256 of the search's window-search.json; moves no row"),
         },
+        reads=("el2n",),
     ),
     Selector(
         "el2n-sl-hard",
@@ -117,6 +138,7 @@ _ALL = [
         "arXiv 2604.18811, Definition 1.",
         lambda source, ipc, draw, temperature: _el2n_sl(el2n.select_hard, source, ipc, temperature),
         {"temperature": TEMPERATURE},
+        reads=("el2n_sl_t{temperature:g}",),
     ),
     Selector(
         "el2n-sl-easy",
@@ -125,6 +147,7 @@ _ALL = [
         "arXiv 2604.18811, Definition 1.",
         lambda source, ipc, draw, temperature: _el2n_sl(el2n.select_easy, source, ipc, temperature),
         {"temperature": TEMPERATURE},
+        reads=("el2n_sl_t{temperature:g}",),
     ),
     Selector(
         "forgetting-hard",
@@ -133,6 +156,7 @@ _ALL = [
         "Forgetting, arXiv 1812.05159.",
         lambda source, ipc, draw, never_learned: _forgetting(forgetting.select_hard, source, ipc, never_learned),
         {"never_learned": NEVER},
+        reads=FORGETTING,
     ),
     Selector(
         "forgetting-easy",
@@ -141,6 +165,7 @@ _ALL = [
         "Forgetting, arXiv 1812.05159.",
         lambda source, ipc, draw, never_learned: _forgetting(forgetting.select_easy, source, ipc, never_learned),
         {"never_learned": NEVER},
+        reads=FORGETTING,
     ),
     Selector(
         "cal",
@@ -149,6 +174,7 @@ _ALL = [
         f"al., arXiv 2109.03764, in the direction of DeepCore. {NOT_DEEPCORES_MODEL}",
         lambda source, ipc, draw, k: select_cal(source.dynamics.probabilities, source.dynamics.features, source.labels, ipc, k),
         {"k": Parameter(10, int, "official-code", "DeepCore cal.py: 10 neighbours")},
+        reads=("probabilities", "features"),
     ),
     Selector(
         "graphcut",
@@ -160,6 +186,7 @@ _ALL = [
         ),
         {"lam": Parameter(1.0, float, "official-code", "DeepCore submodular_function.py: lam = 1")},
         version=2,  # 1 lost the gradient of a true class whose probability float16 stores as exactly 1
+        reads=("probabilities", "features"),
     ),
     Selector(
         "kcenter-greedy",
@@ -168,6 +195,7 @@ _ALL = [
         "arXiv 1708.00489.",
         lambda source, ipc, draw: select_kcenter_greedy(source.dynamics.features, source.labels, ipc, draw),
         randomised=True,
+        reads=("features",),
     ),
     Selector(
         "kmeans-emb",
@@ -177,6 +205,7 @@ _ALL = [
         lambda source, ipc, draw, starts: select_kmeans_emb(source.dynamics.features, source.labels, ipc, draw, starts),
         {"starts": Parameter(3, int, "inferred", "k-means++ starts, best inertia kept; ten cost three times as much")},
         randomised=True,
+        reads=("features",),
     ),
     Selector(
         "dyn-unc",
@@ -185,6 +214,7 @@ _ALL = [
         "Pruning with Dynamic Uncertainty, arXiv 2306.05175.",
         lambda source, ipc, draw, J: select_dyn_unc(source.dynamics.true_probability, source.labels, ipc, J),
         {"J": WINDOW},
+        reads=("true_probability",),
     ),
     Selector(
         "dual",
@@ -193,6 +223,7 @@ _ALL = [
         "arXiv 2502.06905.",
         lambda source, ipc, draw, J, T: dual.select_dual(source.dynamics.true_probability, source.labels, ipc, J, T),
         {"J": WINDOW, "T": EARLY},
+        reads=("true_probability",),
     ),
     Selector(
         "dual-beta",
@@ -201,11 +232,14 @@ _ALL = [
         "arXiv 2502.06905.",
         _dual_beta,
         {
-            "c": Parameter(None, float, "official-code", "None: 4 (CIFAR-100), 11 (ImageNet-1K); 4 elsewhere is inferred"),
+            "c": Parameter(
+                None, float, "official-code", "None: 4 (CIFAR-100), 11 (ImageNet-1K); 4 elsewhere is inferred", derived=_dual_c
+            ),
             "J": WINDOW,
             "T": EARLY,
         },
         randomised=True,
+        reads=("true_probability",),
     ),
     Selector(
         "cad-prune",
@@ -214,6 +248,7 @@ _ALL = [
         "equations 1 and 2; there the run is matched to the set's compute.",
         lambda source, ipc, draw, J, W: cad.select_cad_prune(source.dynamics.el2n, source.labels, ipc, J, W),
         {"J": CAD_J, "W": CAD_W},
+        reads=("el2n",),
     ),
     Selector(
         "cad-prune-literal",
@@ -221,6 +256,7 @@ _ALL = [
         "The highest CAD of each class with the paper's J = 6 whatever the length of the run. arXiv 2604.18811, eq. 1 and 2.",
         lambda source, ipc, draw, J, W: cad.select_cad_prune(source.dynamics.el2n, source.labels, ipc, J, W),
         {"J": Parameter(6, int, "paper", "section 5: J = 6"), "W": CAD_W},
+        reads=("el2n",),
     ),
     Selector(
         "cad-facility",
@@ -233,6 +269,7 @@ _ALL = [
             "J": CAD_J,
             "W": CAD_W,
         },
+        reads=("features", "el2n"),
     ),
     Selector(
         "pareto-easy",
@@ -241,6 +278,7 @@ _ALL = [
         lambda source, ipc, draw, f: select_pareto(source.dynamics.el2n, source.labels, ipc, draw, f, hardest=False),
         {"f": FRACTION},
         randomised=True,
+        reads=("el2n",),
     ),
     Selector(
         "pareto-hard",
@@ -249,6 +287,7 @@ _ALL = [
         lambda source, ipc, draw, f: select_pareto(source.dynamics.el2n, source.labels, ipc, draw, f, hardest=True),
         {"f": FRACTION},
         randomised=True,
+        reads=("el2n",),
     ),
 ]
 

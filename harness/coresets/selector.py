@@ -41,6 +41,7 @@ class Parameter:
         origin: `paper`, `official-code` or `inferred`.
         source: where the default comes from, or why it was chosen.
         choices: the only accepted words, or () when every value of the type is (the method itself checks ranges).
+        derived: (source, all parameters) -> the value that a default of None stands for.
     """
 
     default: Value
@@ -48,6 +49,7 @@ class Parameter:
     origin: Literal["paper", "official-code", "inferred"]
     source: str
     choices: tuple[str, ...] = ()
+    derived: Callable[[Source, Mapping[str, Value]], Value] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Selector:
         choose: (source, ipc, draw, **parameters) -> int64 rows [classes * ipc], class by class, best first.
         settings: name -> Parameter.
         needs: `nothing` beyond the labels, `pixels`, or the training `dynamics`.
+        reads: what it looks at of a recording beside the labels: names of arrays, in which `{name}` is a parameter's value.
         randomised: whether another draw selects other rows.
         version: of its code, 1 or more, for the record; raised when it selects other rows from the same source.
     """
@@ -71,6 +74,7 @@ class Selector:
     needs: Literal["nothing", "pixels", "dynamics"] = "dynamics"
     randomised: bool = False
     version: int = 1
+    reads: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> dict[str, Value]:
@@ -89,7 +93,7 @@ class Selector:
         class_rows(source.labels, ipc, source.split.dataset)
         if self.needs == "dynamics":
             self._check_dynamics(source)
-        return self.choose(source, ipc, draw, **settled)
+        return self.choose(source, ipc, draw, **self.used(source, settled))
 
     def __call__(self, split: Split, ipc: int, draw: int) -> np.ndarray:
         """As `run`, with the defaults and without dynamics."""
@@ -107,6 +111,18 @@ class Selector:
             )
         given = {name: _typed(self.name, name, value, self.settings[name]) for name, value in parameters.items()}
         return {**self.parameters, **given}
+
+    def used(self, source: Source, parameters: Mapping[str, Value]) -> dict[str, Value]:
+        """As `settle`, and in the place of a None the value that it stands for on this source."""
+        settled = self.settle(parameters)
+        for name, setting in self.settings.items():
+            if settled[name] is None and setting.derived is not None:
+                settled[name] = setting.derived(source, settled)
+        return settled
+
+    def files(self, settled: Mapping[str, Value]) -> list[str]:
+        """Names of the files of a recording that are read with these parameters, all of which are given."""
+        return [f"{name.format(**settled)}.npy" for name in self.reads]
 
     def _check_dynamics(self, source: Source) -> None:
         if source.dynamics is None:

@@ -13,10 +13,20 @@ def scored_by(spec: DynamicsSpec, ipc: int) -> str:
     return f"{run} over {spec.epochs:.4g} epochs of the whole split."
 
 
+def windows_in_epochs(spec: DynamicsSpec, J: int, T: int | None = None) -> str:
+    """A sentence: how much of the run J snapshots are. `T`: snapshots counted, for DUAL; its paper stops early in training."""
+    epochs = f"{spec.epochs:.4g} epochs"
+    window = f"A window of J = {J} snapshots is {J * spec.epochs / spec.snapshots:.4g} of the run's {epochs}"
+    if T is None:
+        return f"{window}; the authors' is 10 epochs."
+    counted = "all of them" if spec.snapshots == T else f"the first {T * spec.epochs / spec.snapshots:.4g} of them"
+    return f"{window}, and T = {T} counts {counted}; the authors' window is 10 epochs, and they stop at 30 of 200 (CIFAR)."
+
+
 def record_command(spec: DynamicsSpec) -> str:
     """The `hlbench dynamics record` that gives this run again, into the cache, with the kind of device that it took.
 
-    On another machine it may round otherwise, and the recording then has another sha256.
+    On another processor it may round otherwise, and the arrays then have other hashes.
     """
     options = {
         "dataset": spec.dataset,
