@@ -1,4 +1,5 @@
-"""The example below the help of every verb is one that a fresh clone can run: it parses, and what it names is there."""
+"""The example below the help of every verb, and the README's on reference sets, are such that a fresh clone can run them: they
+parse, and what they name is there."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pytest
 import typer
 
 from harness.cli import app
+from harness.cli_sets import FROM_SCORES, FULL_DATASET
 from harness.coresets import SELECTORS
 from harness.datasets import load_split
 from harness.datasets.specs import DATASETS
@@ -45,8 +47,19 @@ def example_of(verb: str) -> dict[str, object]:
     """Parameter -> value, of those that the verb's example names. Fails where it is of another verb or does not parse."""
     line = VERBS[verb].epilog.removeprefix(EXAMPLE)
     assert f"{line} ".startswith(f"{verb} ")
-    context = VERBS[verb].make_context(verb, shlex.split(line.removeprefix(verb)))
+    return given(verb, line)
+
+
+def given(verb: str, line: str) -> dict[str, object]:
+    context = VERBS[verb].make_context(verb, shlex.split(line.removeprefix(verb), comments=True))
     return {name: value for name, value in context.params.items() if context.get_parameter_source(name).name == "COMMANDLINE"}
+
+
+def readme_lines() -> list[tuple[str, str]]:
+    """(verb, command line after `hlbench`) of the section about reference sets."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Make the reference sets")[1].split("\n## ")[0]
+    lines = [line.removeprefix("hlbench ") for line in section.splitlines() if line.startswith("hlbench ")]
+    return [(next(verb for verb in VERBS if f"{line} ".startswith(f"{verb} ")), line) for line in lines]
 
 
 def a_file(verb: str, path: str) -> None:
@@ -91,7 +104,7 @@ def a_teacher(verb: str, name: str) -> None:
 
 
 def a_method(verb: str, name: str) -> None:
-    assert name in {"select": SELECTORS, "distill": DISTILLERS}[verb]
+    assert name in {"select": [*SELECTORS, FROM_SCORES, FULL_DATASET], "distill": DISTILLERS}[verb]
 
 
 def an_objective(verb: str, name: str) -> None:
@@ -100,6 +113,7 @@ def an_objective(verb: str, name: str) -> None:
 
 CHECKS = {
     "submissions": a_submission,
+    "verify": a_submission,
     "paths": a_file,
     "dataset": a_dataset,
     "protocol": a_protocol,
@@ -115,15 +129,25 @@ CHECKS = {
     "method": a_method,
     "objectives": an_objective,
 }
-NAME_NOTHING = {"ipc", "draws", "seeds", "workers", "regime", "fetch", "check", "offline", "out"}  # `out` is written
+NAME_NOTHING = {"ipc", "draws", "seeds", "workers", "regime", "fetch", "check", "offline", "listed", "slug", "order", "author"}
+WRITTEN = {"out", "scores"}  # by the command, or by the README's line above it
+
+
+def check_names(verb: str, parameters: dict[str, object]) -> None:
+    for parameter, values in parameters.items():
+        if parameter not in NAME_NOTHING | WRITTEN:
+            for value in values if isinstance(values, (list, tuple)) else [values]:
+                CHECKS[parameter](verb, str(value))
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_what_the_example_of_a_verb_names_is_in_the_project(verb):
-    for parameter, values in example_of(verb).items():
-        if parameter not in NAME_NOTHING:
-            for value in values if isinstance(values, (list, tuple)) else [values]:
-                CHECKS[parameter](verb, str(value))
+    check_names(verb, example_of(verb))
+
+
+@pytest.mark.parametrize(("verb", "line"), readme_lines())
+def test_what_the_readme_names_is_in_the_project_or_made_by_the_line_before(verb, line):
+    check_names(verb, given(verb, line))
 
 
 @pytest.mark.parametrize(
