@@ -85,7 +85,7 @@ def dynamics_record(
     _print_card(found, as_json)
 
 
-@dynamics_app.command("verify", epilog="Example: hlbench dynamics verify digits/resnet18-hl-v1-ipc10-s8-seed0")
+@dynamics_app.command("verify", epilog="Example: hlbench dynamics verify digits/resnet18-hl-v1-ipc10")
 def dynamics_verify(
     names: Names = None,
     again: Annotated[bool, typer.Option("--again", help="Train the scoring run again, too, and compare every byte.")] = False,
