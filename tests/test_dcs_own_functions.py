@@ -21,7 +21,8 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setenv("HLBENCH_CACHE", str(tmp_path / "cache"))
     pool_checkout(tmp_path)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    forget()
 
 
 @pytest.fixture

@@ -41,7 +41,8 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setenv("HLBENCH_CACHE", str(tmp_path / "cache"))
     pool_checkout(tmp_path)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    sys.modules.pop("mine", None)  # an author's module, which the next test writes anew
 
 
 @pytest.fixture
@@ -490,7 +491,6 @@ def test_losses_that_are_there_ask_for_no_network_and_no_data(root, pool, hlbenc
 
 def test_only_the_subsets_that_are_asked_for_are_selected(root, pool, hlbench):
     (root / "mine.py").write_text("def loss(images, labels):\n    return float(images.mean())\n")
-    sys.modules.pop("mine", None)
     assert hlbench("dcs", "--dataset", "digits", "--objective", "mine:loss", "--most-ipc", "1")[0] == 0
     assert {path.name.split("-")[0] for path in (root / f"made/dcs/{pool.stem}/submissions").iterdir()} == {"ipc1"}
 
@@ -500,7 +500,6 @@ def test_only_the_subsets_that_are_asked_for_are_selected(root, pool, hlbench):
                                   "raise SystemExit(0)\n", "def loss(images, labels):\n    raise SystemExit(0)\n"])  # fmt: skip
 def test_a_function_that_fails_is_an_error_that_names_it(root, pool, hlbench, body):
     (root / "mine.py").write_text(body)
-    sys.modules.pop("mine", None)
     code, _, err = hlbench("dcs", "--dataset", "digits", "--objective", "mine:loss", "--most-ipc", "1")
     assert code == 2
     assert "mine:loss" in err
