@@ -30,9 +30,11 @@ from harness.imageset import ImageSet
 from harness.teachers import PinnedTeacher, read_card, read_weights
 from harness.training import train_experts as making
 from harness.training.dsa import augment_dsa
+from harness.training.engine import Engine
 from harness.training.seeding import generator_for
 from harness.training.students import build_network, build_student
 from harness.training.train_experts import train_experts, verify_experts
+from harness.training.trainer import gradient_step
 from harness.training.views import TrainingViews, normalised
 
 DIGITS = "digits/experts-convnet-d3"
@@ -463,6 +465,47 @@ def test_datm_is_the_same_loss_with_the_observers_soft_labels(scene):
     assert (found != tm.losses([rows], scene, SETTINGS)[0]).all()
     with pytest.raises(EnvironmentProblem, match="observer"):
         tm.losses([rows], replace(scene, observer=None), soft)
+
+
+def test_what_the_observer_says_of_an_image_does_not_hang_on_the_others_nor_on_what_was_asked_before():
+    card = read_card(ROOT, "digits/convnet-d3")
+    observer, split, engine = (
+        PinnedTeacher(card, read_weights(ROOT, card)),
+        load_split("digits", "train"),
+        tm.engine_for(card, "cpu"),
+    )
+    tm._known_logits.cache_clear()
+    rows = np.array([700, 3, 3, 41, 5])
+    alone = tm.observed_logits(observer, split, rows[:1], engine)
+    first = tm.observed_logits(observer, split, rows, engine)
+    tm._known_logits.cache_clear()
+    among = tm.observed_logits(observer, split, np.arange(750), engine)[rows]
+    assert torch.equal(first, among)
+    assert torch.equal(alone, among[:1])
+    assert torch.equal(first[1], first[2])
+
+
+@pytest.mark.parametrize("count", [1, 8, 13])
+def test_a_batch_that_is_filled_up_to_whole_micro_batches_has_the_gradient_of_its_own_images(scene, count):
+    card = scene.backbone
+    images = normalised(torch.from_numpy(scene.train.images[:count]), card, None)
+    targets = F.one_hot(torch.from_numpy(scene.train.labels[:count]), 10).float() * 0.7 + 0.03
+    found = []
+    for given in ((images, targets), tm.filled_up(images, targets, 8)):
+        network = build_student(small_recipe(), generator_for(0, "init"))
+        loss, _ = gradient_step(network, tm.soft_cross_entropy, Engine("cpu", 8, False, False, 1, "fp32"))(*given)
+        found.append((loss, torch.cat([parameter.grad.flatten() for parameter in network.parameters()])))
+    assert len(tm.filled_up(images, targets, 8)[0]) % 8 == 0
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_in_bf16_is_that_in_fp32_but_for_rounding_and_comes_again_to_the_bit(scene):
+    sets = sets_of(20, 5)
+    exact = tm.losses(sets, scene, SETTINGS)
+    found, again = (tm.losses(sets, scene, {**SETTINGS, "precision": "bf16-autocast"}) for _ in range(2))
+    assert (found == again).all()
+    assert (found != exact).any()
+    np.testing.assert_allclose(found, exact, rtol=0.05)
 
 
 @pytest.mark.parametrize(("rows", "sizes"), [(200, [50] * 4), (65, [33, 32]), (64, [64]), (3, [3])])

@@ -130,8 +130,9 @@ TM_PAPER: dict[str, Value] = {
 # 480 to 3,072 images a set, about 15 % of training the digits pool's students with two seeds. No student's error was looked at.
 TM_DIGITS: dict[str, Value] = {"steps": 8, "starts": "20,35", "experts": 3, "batch_size": 64}
 # TinyImageNet: an expert's epoch is 391 steps, and 162 subsets are scored on one processor core: one expert, its second and
-# fourth epoch, 20 small steps, 2,560 images a set. No student's error was looked at.
-TM_TINY_IMAGENET: dict[str, Value] = {"steps": 20, "starts": "2,4", "experts": 1, "batch_size": 64}
+# fourth epoch, 20 small steps, 2,560 images a set, in bf16 as the expert was trained, which is nearly three times as fast. No
+# student's error was looked at.
+TM_TINY_IMAGENET: dict[str, Value] = {"steps": 20, "starts": "2,4", "experts": 1, "batch_size": 64, "precision": "bf16-autocast"}
 TM_BY_DATASET = {"digits": TM_DIGITS, "tiny-imagenet": TM_TINY_IMAGENET}
 TM = Objective(
     name="tm",

@@ -65,15 +65,19 @@ def choose_engine(protocol: Protocol, images_to_see: int, device: str) -> Engine
     """
     on_cpu = device == "cpu"
     splittable = protocol.student.norm != "batch"
-    has_compiler = any(shutil.which(name) for name in ("g++", "clang++", "c++"))
     return Engine(
         device=device,
         micro_batch=CPU_MICRO_BATCH if on_cpu and splittable else 0,
-        compiled=on_cpu and splittable and has_compiler and images_to_see >= COMPILE_FROM_IMAGES,
+        compiled=on_cpu and splittable and has_compiler() and images_to_see >= COMPILE_FROM_IMAGES,
         channels_last=protocol.student.architecture != "mlp",
         threads=torch.get_num_threads(),
         precision=protocol.numerics.precision,
     )
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile can build for this processor."""
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 
 def resolve_device(asked: str) -> str:
