@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.dcs import lookup
+from harness.dcs.lookup_rows import UNIT_DIGITS, Row, table_text
 from harness.dcs.pool import Pool, Subset, read_pool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,8 +38,8 @@ def write_table(root: Path, pool: Pool, errors: Errors, ood: Errors = lambda sub
         place = pool.recipe.seeds.index(unit.seed)
         means = ood(subset)
         corrupted = (means[place], *(means[place] + severity for severity in range(-2, 3))) if means else ()
-        unit_digits = unit.id[: lookup.UNIT_DIGITS]
-        rows.append(lookup.Row(subset.id, unit.seed, "ok", errors(subset)[place], 1.0, unit_digits, "0" * 12, corrupted))
+        unit_digits = unit.id[:UNIT_DIGITS]
+        rows.append(Row(subset.id, unit.seed, "ok", errors(subset)[place], 1.0, unit_digits, "0" * 12, corrupted))
     path = lookup.table_path(root, pool)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(lookup.table_text(rows))
+    path.write_text(table_text(rows))

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from harness import canonical
 from harness.cli import app
 from harness.dcs.lookup import (
-    CORRUPTIONS,
     errors,
     excluded,
     missing,
@@ -26,6 +25,7 @@ from harness.dcs.lookup import (
     table_path,
     update_table,
 )
+from harness.dcs.lookup_rows import CORRUPTIONS
 from harness.dcs.pool import find_pool, pool_ids, pool_rows, read_pool, workspace
 from harness.errors import CheckFailed, ProtocolError, RecordError, UsageError
 from harness.ood_records import CORRUPTION_NAMES, OodResult, ood_path, write_ood_record

@@ -11,7 +11,8 @@ from small_pool import ID, small_pool
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.dcs.lookup import CORRUPTIONS, pool_units
+from harness.dcs.lookup import pool_units
+from harness.dcs.lookup_rows import CORRUPTIONS
 from harness.dcs.pool import pool_rows, workspace
 from harness.ood_records import CORRUPTION_NAMES, OodResult, ood_path, write_ood_record
 from harness.records import read_record

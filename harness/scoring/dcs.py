@@ -10,6 +10,7 @@ from statistics import fmean
 
 from harness.dcs import lookup
 from harness.dcs.declared import DECLARED
+from harness.dcs.lookup_rows import SEVERITIES
 from harness.dcs.loss_table import LossRow, lines_of, losses_path, read_losses
 from harness.dcs.losses import identity_of
 from harness.dcs.objectives import OBJECTIVE_OF_METHOD
@@ -162,7 +163,7 @@ def look_up(root: Path, pool: Pool) -> LookedUp:
         return {name: values for name, values in errors.items() if name not in excluded}
 
     corrupted = lookup.ood_errors(pool, rows)
-    by_severity = tuple(counted(lookup.ood_errors(pool, rows, severity)) for severity in lookup.SEVERITIES)
+    by_severity = tuple(counted(lookup.ood_errors(pool, rows, severity)) for severity in SEVERITIES)
     return LookedUp(
         students=len(rows),
         diverged=sum(row.top1_error is None for row in rows),
