@@ -136,7 +136,7 @@ def test_the_adjusted_weights_are_those_of_plain_autograd_and_lie_at_most_rho_aw
     network = open_batch_norm_teacher(SCENE)
     (members,) = counted_sets([balanced(2)], TRAIN)
     before = {name: tensor.clone() for name, tensor in network.model.state_dict().items()}
-    found = perturbed_weights(network, members, SCENE, 0.015, 12)
+    found = perturbed_weights(network, members, SCENE, {"rho": 0.015, "steps": 12})
     expected = literally_perturbed(members.rows, 0.015, 12)
     own = dict(network.model.named_parameters())
     moved = torch.cat([(found[name] - own[name]).flatten() for name in own])
@@ -144,6 +144,13 @@ def test_the_adjusted_weights_are_those_of_plain_autograd_and_lie_at_most_rho_aw
     assert moved.norm().item() == pytest.approx(0.015, rel=0.05)
     assert (moved - right).norm() < 1e-3 * right.norm()
     assert all(torch.equal(before[name], tensor) for name, tensor in network.model.state_dict().items())
+
+
+def test_steps_in_bf16_end_where_those_in_fp32_do_but_for_rounding():
+    rows = balanced(5)
+    exact, found = (score(DWA, rows, steps_precision=precision)[0] for precision in ("fp32", "bf16-autocast"))
+    assert found != exact
+    assert found == pytest.approx(exact, abs=0.02 * (exact - score(DWA_NOPERTURB, rows)[0]))
 
 
 def test_realism_is_the_mean_cross_entropy_of_the_observer():
@@ -206,7 +213,9 @@ def test_the_settings_are_those_of_the_dataset():
     for dataset, values in wanted.items():
         settings = DWA.settings_for(dataset)
         assert (settings["variance_weight"], settings["steps"], settings["batch"]) == values
-        assert {name: settings[name] for name in settings if name not in ("rho", "steps")} == DWA_NOPERTURB.settings_for(dataset)
+        assert {
+            name: settings[name] for name in settings if name not in ("rho", "steps", "steps_precision")
+        } == DWA_NOPERTURB.settings_for(dataset)
 
 
 # Repetition, order, company

@@ -14,11 +14,15 @@ again.
 Inferred: |g| is the norm over all weights together, the affine ones of batch norm and the classifier included; batch norm stays
 in evaluation mode; its running statistics are not adjusted; the cross-entropy is that under the adjusted weights; statistics are
 pooled over batches, as for SRe2L; K, v and batches of 100 for digits and CIFAR-10 are those of CIFAR-100.
+
+`steps_precision: bf16-autocast` takes the gradients of the steps in bf16, which is twice as fast on one core; the weights stay in
+fp32, and a set is seen under them in fp32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -92,7 +96,7 @@ def _perturbed_means(
     """float64 [1 + 2 x channels]: means over a set of what is said of each image under the weights of its batch."""
     sums, images = 0.0, 0
     for batch in batches:
-        weights = perturbed_weights(network, batch, scene, float(settings["rho"]), int(settings["steps"]))
+        weights = perturbed_weights(network, batch, scene, settings)
         per_image = say_all(network.model, lambda part, weights=weights: functional_call(network.model, weights, (part,)))
         with torch.no_grad():
             sums = sums + batch.counts @ values_of(batch.rows, scene, network, per_image)
@@ -100,13 +104,16 @@ def _perturbed_means(
     return sums / images
 
 
-def perturbed_weights(network: PinnedNetwork, batch: CountedRows, scene: Scene, rho: float, steps: int) -> Weights:
+def perturbed_weights(network: PinnedNetwork, batch: CountedRows, scene: Scene, settings: Mapping[str, Value]) -> Weights:
     """The teacher's weights after `steps` of length rho/steps up the gradient of the batch's mean cross-entropy; its own stay."""
+    rho, steps = float(settings["rho"]), int(settings["steps"])
+    engine = replace(network.engine, precision=str(settings.get("steps_precision", "fp32")))
     images, labels = images_and_labels(batch.rows, scene, network.card)
     shares = torch.from_numpy(batch.counts / batch.counts.sum()).float().to(scene.device)
     weights = {name: weight.detach().clone() for name, weight in network.model.named_parameters()}
     for _ in range(steps):
-        gradient = _gradient(network, weights, images, labels, shares)
+        with engine.autocast():
+            gradient = _gradient(network, weights, images, labels, shares)
         norm = torch.stack([part.double().square().sum() for part in gradient.values()]).sum().sqrt()
         if norm == 0:  # the teacher is so sure of every image that nothing points up
             break
