@@ -213,9 +213,8 @@ def test_the_settings_are_those_of_the_dataset():
     for dataset, values in wanted.items():
         settings = DWA.settings_for(dataset)
         assert (settings["variance_weight"], settings["steps"], settings["batch"]) == values
-        assert {
-            name: settings[name] for name in settings if name not in ("rho", "steps", "steps_precision")
-        } == DWA_NOPERTURB.settings_for(dataset)
+        of_steps = {"rho", "steps", "steps_precision"}
+        assert {name: settings[name] for name in settings.keys() - of_steps} == DWA_NOPERTURB.settings_for(dataset)
 
 
 # Repetition, order, company

@@ -75,14 +75,14 @@ DWA_SETTINGS: dict[str, Value] = {
     "augmentation": "none",
     "precision": "fp32",
 }
-# TinyImageNet: one batch, an image of every class, stands for a set. Every batch takes `steps` gradients of the whole network, and
+# TinyImageNet: one batch, an image of every class, stands for a set. Every batch takes `steps` gradients of the whole network;
 # those of whole sets would take more than ten hours of one core.
 DWA_BY_DATASET: dict[str, dict[str, Value]] = {
     "imagenet-1k": {"variance_weight": 2.0},
     "tiny-imagenet": {"batch": 200, "most_batches": 1},
 }
-# Gradients of the steps in bf16: it moved no loss of the 30 subsets of digits at IPC 1 and 10 (twins left out) by more than .0002;
-# they spread by .23 and .08.
+# Gradients of the steps in bf16 moved no loss of the 30 subsets of digits at IPC 1 and 10 (twins left out) by more than .0002;
+# these losses spread by .23 and .08.
 DWA_TINY_IMAGENET: dict[str, Value] = {**DWA_BY_DATASET["tiny-imagenet"], "steps_precision": "bf16-autocast"}
 DWA = Objective(
     name="dwa",
