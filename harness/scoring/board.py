@@ -52,7 +52,12 @@ def build_boards(root: Path, results: Path, out: Path | None = None) -> dict[str
         of_pools = [scores for scores in pools if scores.pool.recipe.dataset == dataset]
         pages[f"{dataset}.md"] = dataset_page(dataset, of_dataset, not_shown, places, drawn, printed, of_pools)
         if of_pools:
-            scattered = [pool_figure(one.pool.stem, each.objective, each.points) for one in of_pools for each in one.objectives]
+            scattered = [
+                pool_figure(one.pool.stem, each.objective, each.points)
+                for one in of_pools
+                for each in one.objectives
+                if each.points
+            ]
             printed_scores = read_reported_scores(results.parent / REPORTED)
             pages[f"{dataset}-dcs.md"] = dcs_page(dataset, of_pools, places, scattered, printed_scores)
             drawn += scattered

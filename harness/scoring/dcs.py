@@ -1,4 +1,4 @@
-"""The DCS of every objective over every pool whose students were looked up: a pure function of the committed tables."""
+"""The DCS of every objective over every pool with losses or students: a pure function of the committed tables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class ObjectiveScore:
         without_loss: counted subsets that its table lacks.
         is_own: whether somebody brought the losses along (`hlbench dcs --losses`): the harness did not compute them.
         by_severity: on corrupted images the primary value at severity 1, ..., 5; () on clean ones, and where there is no score.
-        noise: of its losses; None of own ones, and where no subset counts.
+        noise: of its losses on the subsets that count, on all before a student is looked up; None of own ones, and where no
+            subset counts.
+        losses: subset id -> its loss, of every subset that has one.
         identity_here: what its settings, its version and the pinned networks give now; None of own losses, and where the networks
             are not pinned here.
     """
@@ -46,6 +48,7 @@ class ObjectiveScore:
     of_all: float | None
     without_loss: tuple[str, ...]
     is_own: bool
+    losses: Mapping[str, float]
     by_severity: tuple[float | None, ...] = ()
     noise: LossNoise | None = None
     identity_here: str | None = None
@@ -132,9 +135,9 @@ class PoolScores:
 
 
 def read_pool_scores(root: Path) -> tuple[PoolScores, ...]:
-    """Of every pool with a look-up table in the checkout at `root`, by id. Raises as `lookup.read_table` and `read_losses`."""
+    """Of every pool with students or losses in the checkout at `root`, by id. Raises as `lookup.read_table` and `read_losses`."""
     found = [pool for name in pool_ids(root) if (pool := find_pool(root, name)).subsets]
-    return tuple(scores for pool in found if (scores := pool_scores(root, pool)).students)
+    return tuple(scores for pool in found if (scores := pool_scores(root, pool)).students or scores.objectives)
 
 
 def pool_scores(root: Path, pool: Pool) -> PoolScores:
@@ -147,7 +150,7 @@ def pool_scores(root: Path, pool: Pool) -> PoolScores:
         planned=found.planned,
         errors=found.clean,
         excluded=found.excluded,
-        objectives=score_objectives(root, pool, found.clean) if found.students else (),
+        objectives=score_objectives(root, pool, found.clean),
         corrupted=found.corrupted,
         on_corrupted=score_objectives(root, pool, found.corrupted) if found.corrupted.students else (),
     )
@@ -186,7 +189,7 @@ def score_lines(root: Path, pool: Pool, errors: Errors, table: Sequence[LossRow]
     losses = {subset: line.loss for subset, line in lines.items()}
     if name not in DECLARED:
         return score_losses(pool, errors, losses, name, identity, is_own=True)
-    ipc_of = {subset.id: subset.ipc for subset in pool.subsets if subset.id in errors.counted}
+    ipc_of = {subset.id: subset.ipc for subset in pool.subsets if subset.id in errors.counted or not errors.measured}
     return replace(
         score_losses(pool, errors, losses, name, identity, is_own=False),
         noise=loss_noise(list(lines.values()), ipc_of),
@@ -247,4 +250,4 @@ def score_losses(
     of_all = None if found.reason == TOO_FEW else primary_of(points_of(pool, errors.measured, losses))
     severities = () if found.primary is None else errors.by_severity
     by_severity = tuple(primary_of(points_of(pool, one, losses)) for one in severities)
-    return ObjectiveScore(objective, identity, points, found, of_all, without, is_own, by_severity)
+    return ObjectiveScore(objective, identity, points, found, of_all, without, is_own, dict(losses), by_severity)

@@ -9,6 +9,7 @@ from harness.dcs.statistic import TOO_FEW, LeaveOneOut, Score
 from harness.scoring import cells
 from harness.scoring.cells import NOTHING, listed, plural, signed, signed_range
 from harness.scoring.dcs import ObjectiveScore, PoolScores, spreads
+from harness.scoring.dcs_preferences import preferences_section
 from harness.scoring.dcs_reported import ReportedScore, comparison_section, reported_section
 from harness.scoring.dcs_settings import settings_section, stale_notes
 from harness.scoring.figures import Figure
@@ -149,10 +150,8 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure],
         _notes(scores),
         *settings_section(scores),
         *comparison_section(scores, reported),
-        "### Errors of the subsets",
-        "How much the subsets that count differ in quality at the same size (top-1 error, %):",
-        _spread_table(scores),
-        *_excluded(scores),
+        *preferences_section(scores),
+        *_errors_section(scores),
         *images,
         *_on_corrupted_images(scores),
     ]
@@ -171,7 +170,9 @@ def _objectives_table(objectives: Sequence[ObjectiveScore]) -> str:
 def _cells(one: ObjectiveScore) -> list[str]:
     found = one.score
     of_all = NOTHING if one.of_all is None else signed(one.of_all)
-    by_ipc = listed([f"{each.ipc}: {each.reason if each.value is None else signed(each.value)}" for each in found.per_ipc])
+    by_ipc = (
+        listed([f"{each.ipc}: {each.reason if each.value is None else signed(each.value)}" for each in found.per_ipc]) or NOTHING
+    )
     size = f"{found.m} in {found.strata}"
     if found.primary is None:
         return [found.reason, NOTHING, NOTHING, NOTHING, size, of_all, NOTHING, NOTHING, NOTHING, by_ipc]
@@ -222,6 +223,13 @@ def _notes(scores: PoolScores) -> str:
     if lacking:
         notes.append(f"Not complete: {plural(lacking, 'student')} of {scores.planned} are not trained yet.")
     return "\n".join(f"- {note}" for note in notes)
+
+
+def _errors_section(scores: PoolScores) -> list[str]:
+    if not scores.students:
+        return []
+    text = "How much the subsets that count differ in quality at the same size (top-1 error, %):"
+    return ["### Errors of the subsets", text, _spread_table(scores), *_excluded(scores)]
 
 
 def _spread_table(scores: PoolScores) -> str:

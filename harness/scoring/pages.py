@@ -96,7 +96,7 @@ def dataset_page(
         of_section = list(group)
         sections.append(f"## {_section_title(of_section)}")
         for board in of_section:
-            of_student = [one for one in pools if one.student == board.student and one.objectives]
+            of_student = [one for one in pools if one.student == board.student and one.students and one.objectives]
             scores = max(of_student, key=lambda one: one.pool.version, default=None)
             sections += _board(board, places, [figure for figure in figures if figure.board == board.name], scores)
     found = reproductions(reported, [one for board in boards for one in board.tables])
