@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from harness.errors import EnvironmentProblem, RecordError
 from harness.records import Percent, Record, UnitInfo, read_sealed, require_place, write_sealed
 from harness.strict_yaml import StrictModel, as_tuples, parse_model
-from harness.submissions import Sha256
+from harness.submission_fields import Sha256
 
 # The names of harness/datasets/corruptions, whose import costs a second that a reader of records need not spend.
 CORRUPTION_NAMES = (

@@ -14,7 +14,8 @@ from harness import canonical
 from harness.errors import RecordError
 from harness.protocols import Protocol
 from harness.strict_yaml import StrictModel, parse_model
-from harness.submissions import Sha256, Submission
+from harness.submission_fields import Sha256
+from harness.submissions import Submission
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 

@@ -9,14 +9,26 @@ from __future__ import annotations
 import json
 import re
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness import canonical
 from harness.errors import SubmissionError
 from harness.strict_yaml import NOT_IN_FILE, StrictModel, as_tuples, load_yaml, parse_model
+from harness.submission_fields import (
+    Command,
+    HttpsUrl,
+    PlainName,
+    ProtocolPin,
+    RecordCommand,
+    RepoId,
+    Revision,
+    Sha256,
+    ShortText,
+    path_inside,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,58 +39,6 @@ MAX_DRAWS = 20
 MAX_FILES = 1000
 FULL_DATASET = "full-dataset"
 MADE = "made"  # folder, ignored by version control, of images that `remake.py` makes again when they are missing
-
-
-def _of_form(pattern: str, meaning: str) -> AfterValidator:
-    """A validator that says what is wanted instead of showing a regular expression."""
-
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(meaning)
-        return text
-
-    return AfterValidator(check)
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("it holds characters that cannot be seen")
-    return text
-
-
-Sha256 = Annotated[str, _of_form(r"[0-9a-f]{64}", "a sha256 is 64 of 0-9 and a-f, in quotes if all are digits")]
-Revision = Annotated[str, _of_form(r"[0-9a-f]{40}", "a commit is 40 of 0-9 and a-f; branches and tags can move")]
-ShortText = Annotated[str, Field(max_length=200), _of_form(r"(?s).*\S.*", "some text is needed")]
-HttpsUrl = Annotated[
-    str,
-    Field(max_length=500),
-    _of_form(r"https://[^\s<>\"'|`\\@/]+(/[^\s<>\"'|`\\]*)?", "a web address that begins with https:// and has no user name"),
-]
-PlainName = Annotated[str, Field(max_length=200), _of_form(r"[ -~]+", "a name of plain letters")]
-ProtocolPin = Annotated[
-    str,
-    Field(max_length=300),
-    _of_form(r"[a-z0-9.-]+(/[a-z0-9.-]+)+ sha256:([0-9a-f]{12}|[0-9a-f]{64})", "a protocol is named `<id> sha256:<hash>`"),
-]
-# Names of authors stand in it, in any script. Room for fifty of 200 letters, quoted.
-Command = Annotated[
-    str,
-    Field(max_length=20_000),
-    _of_form(r"hlbench (select|distill) .+", "an hlbench command on one line"),
-    AfterValidator(_printable),
-]
-# It is shown to users as what to run, so nothing but these options and plain values may stand in it, whoever wrote the file.
-RecordCommand = Annotated[
-    str,
-    Field(max_length=500),
-    _of_form(
-        r"hlbench dynamics record( --(dataset|protocol|ipc|epochs|snapshots|seed|teacher|device|threads) [A-Za-z0-9][\w./-]*)+",
-        "an `hlbench dynamics record` command without --out and --data",
-    ),
-]
-RepoId = Annotated[
-    str, _of_form(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", "a Hub repo is <owner>/<name>, not its address")
-]
 
 
 class SetSource(StrictModel):
@@ -98,12 +58,12 @@ class SetSource(StrictModel):
     @field_validator("files")
     @classmethod
     def _files_stay_inside(cls, files):
-        return tuple(_relative_path(name) for name in files)
+        return tuple(path_inside(name) for name in files)
 
     @field_validator("path")
     @classmethod
     def _path_stays_inside(cls, path):
-        return None if path is None else _relative_path(path)
+        return None if path is None else path_inside(path)
 
     @model_validator(mode="after")
     def _hub_or_path(self):
@@ -304,12 +264,3 @@ def find_submissions(root: Path) -> list[Path]:
 def index_bytes(rows: np.ndarray) -> bytes:
     """The index file of a coreset, `{"rows":[3,17,...]}`, from int64 rows [N]; the same rows give the same bytes."""
     return json.dumps({"rows": rows.tolist()}, separators=(",", ":")).encode() + b"\n"
-
-
-def _relative_path(name: str) -> str:
-    """`name` if it is a plain relative POSIX path that stays below its root. Raises ValueError."""
-    parts = PurePosixPath(name).parts
-    plain = name.isprintable() and "\\" not in name and "://" not in name and len(name.encode()) <= 255
-    if not parts or not plain or name.startswith("/") or ".." in parts or "." in name.split("/") or "//" in name:
-        raise ValueError(f"{name!r} is not a plain relative path (no '..', no leading '/', no '\\', at most 255 bytes)")
-    return name

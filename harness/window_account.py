@@ -19,7 +19,8 @@ from harness.datasets import load_split
 from harness.errors import CheckFailed
 from harness.records import Percent
 from harness.strict_yaml import StrictModel, as_tuples, parse_model
-from harness.submissions import Sha256, Submission
+from harness.submission_fields import Sha256
+from harness.submissions import Submission
 
 METHOD = "el2n-best"
 ACCOUNT = "window-search.json"

@@ -18,7 +18,7 @@ from harness.errors import ProtocolError, UsageError
 from harness.protocol_models import TEACHER_ID
 from harness.protocols import POOL, find_protocol, is_pool
 from harness.strict_yaml import StrictModel, as_tuples, load_yaml, parse_model
-from harness.submissions import PlainName, Sha256
+from harness.submission_fields import PlainName, Sha256
 
 if TYPE_CHECKING:
     import numpy as np

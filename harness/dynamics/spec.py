@@ -16,7 +16,7 @@ from pydantic import Field
 from harness import canonical
 from harness.protocol_models import TEACHER_ID, Count
 from harness.strict_yaml import StrictModel
-from harness.submissions import Sha256
+from harness.submission_fields import Sha256
 from harness.teachers import Made
 
 PRESENTED_CORRECT, PRESENTED_WRONG, NOT_PRESENTED = 1, 0, 255
