@@ -77,12 +77,8 @@ def compute_losses(
 
 def score_file(root: Path, pool: Pool, path: Path, partial: bool, save: str | None, ood: bool = False) -> list[ObjectiveScore]:
     """Score the losses of a file, and keep them under the name `save` if that is given and none is missing. Raises UsageError."""
-    if partial and save is not None:
-        raise UsageError(
-            "losses of a part of the pool are not kept", where="--save", why="whoever chooses the subsets chooses the score",
-            fix="leave out --save, or give a loss for every subset",
-        )  # fmt: skip
     if save is not None:
+        _refuse_part(partial)
         _check_name(losses_path(root, pool), save)
     losses = read_custom_losses(path, [subset.id for subset in pool.subsets], partial)
     return [_score_own(root, pool, losses, path.stem if save is None else save, file_sha256(path), save is not None, ood)]
@@ -97,9 +93,11 @@ def score_function(
     """
     from harness.datasets import load_split
 
+    subsets = _subsets(pool, most)
     if save is not None:
+        _refuse_part(len(subsets) < len(pool.subsets))
         _check_name(losses_path(root, pool), save)
-    loss, rows = find_function(spec), pool_rows(root, pool, data, _subsets(pool, most))
+    loss, rows = find_function(spec), pool_rows(root, pool, data, subsets)
     train, sources = load_split(pool.recipe.dataset, "train", data), sources_of(spec)
     path, hashes = kept_path(pool, spec, sources), {subset.id: subset.sha256 for subset in pool.subsets}
     kept = read_kept(path) if sources else {}
@@ -116,6 +114,15 @@ def score_function(
     scored = _score_own(root, pool, losses, spec if save is None else save, digest(losses), save is not None, ood)
     path.unlink(missing_ok=True)
     return [scored]
+
+
+def _refuse_part(partial: bool) -> None:
+    """Raises UsageError when losses of only some of a pool's subsets are to be kept."""
+    if partial:
+        raise UsageError(
+            "losses of a part of the pool are not kept", where="--save", why="whoever chooses the subsets chooses the score",
+            fix="leave out --save, or give a loss for every subset",
+        )  # fmt: skip
 
 
 def _subsets(pool: Pool, most: int | None) -> list[str]:

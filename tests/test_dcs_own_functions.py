@@ -122,3 +122,14 @@ def test_the_function_that_the_documentation_shows_runs(root, pool, hlbench):
     code, out, err = hlbench("dcs", "--dataset", "digits", "--objective", "mine:loss", "--most-ipc", "1", "--json")
     assert code == 0, err
     assert json.loads(out)["objectives"][0]["score"]["points"] > 0
+
+
+def test_losses_of_the_small_sizes_alone_are_scored_but_not_kept_under_a_name(root, pool, hlbench):
+    (root / "mine.py").write_text(COUNTING.format(stop=0))
+    (root / "helper.py").write_text("SHIFT = 0.0\n")
+    asked = ["dcs", "--dataset", "digits", "--objective", "mine:loss", "--most-ipc", "1"]
+    code, out, err = hlbench(*asked, "--save", "mine")
+    assert (code, out) == (2, "")
+    assert "not kept" in err
+    assert not (root / "calls").exists()  # said before anything is computed
+    assert hlbench(*asked)[0] == 0
