@@ -31,7 +31,7 @@ def require_students(root: Path, pool: Pool) -> None:
         raise CheckFailed(
             "no student of the pool has been looked up",
             where=str(lookup.table_path(root, pool)),
-            why="losses that were asked for are computed and kept",
+            why="losses that were asked for are computed and kept; hlbench leaderboard shows which selectors they prefer",
             fix=f"hlbench pool train {pool.options}; hlbench pool table {pool.options}",
         )
 
