@@ -21,8 +21,8 @@ COMPARED = """\
 Each printed value beside the score here, with its interval over selectors. A value given in words stands for a range: "no
 correlation" for 0, "zero or negative" for 0 and below. *Fits*: the interval here holds the printed value, or some of its range; a
 wide interval fits much. Nothing here repeats a paper's setting: the last column says where dataset or student differ; the subsets
-always do, and so do the networks of the losses (ResNet-18 in arXiv 2604.18811), and the paper does not print by which statistic it
-accounts for size. So what can agree are findings, not numbers."""
+always do, and so do the networks of the losses (ResNet-18 in arXiv 2604.18811), and the paper does not print by which statistic
+it accounts for size. So what can agree are findings, not numbers."""
 
 
 @dataclass(frozen=True)
