@@ -222,7 +222,8 @@ def leaderboard(
     if form != "md" and form not in exports:
         raise UsageError(f"no format {form!r}", where="--format", fix="choose one of: md, json, csv, html")
     if check:
-        fail_on(check_boards(root, results, pages), "the pages are not what the records give", "run `hlbench leaderboard`")
+        fix = "after new records or losses: `hlbench leaderboard`; if none are new, restore leaderboards/ from version control"
+        fail_on(check_boards(root, results, pages), "the pages are not what the records give", fix)
         print("The pages are what the records give.")
     elif form == "md":
         print("\n".join(str(path) for path in board.write_boards(root, results, pages)))

@@ -44,7 +44,8 @@ def dcs(
     A function of your own sees one subset a call. It loads the full split itself, once (harness.datasets.load_split("digits",
     "train"): .images, .labels), and makes its random generator anew in every call, with a fixed seed, so that every subset meets
     the same draws; harness/dcs/custom.py shows one. Interrupted, the command goes on where it was when run again, as long as the
-    function's file and what it imported beside it are unchanged; what it reads or imports while it runs is not looked at.
+    function's file and what it imported from its folder or the working folder are unchanged; what it reads or imports while it
+    runs, or imports from elsewhere, is not looked at.
     """
     from harness import dcs_scores, progress, reports
     from harness.dcs.lookup import frozen_pool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,21 @@ ALL = "all"
 Report = Callable[[int, int], None]
 
 
-def require_students(root: Path, pool: Pool) -> None:
-    """Raises CheckFailed when no student of the pool has been looked up: there is nothing to score against."""
-    if not lookup.read_table(root, pool):
-        raise CheckFailed(
-            "no student of the pool has been looked up",
-            where=str(lookup.table_path(root, pool)),
-            why="losses that were asked for are computed and kept; hlbench leaderboard shows which selectors they prefer",
-            fix=f"hlbench pool train {pool.options}; hlbench pool table {pool.options}",
-        )
+def require_students(root: Path, pool: Pool, ood: bool = False) -> None:
+    """Raises CheckFailed when no student of the pool has been looked up, `ood`: on corrupted images: nothing to score against."""
+    rows = lookup.read_table(root, pool)
+    if any(row.ood for row in rows) if ood else rows:
+        return
+    of_all = len(pool.subsets) * len(pool.recipe.seeds)
+    held = Counter(row.objective for row in read_losses(losses_path(root, pool)))
+    losses = ", ".join(f"{name} {count}" for name, count in sorted(held.items()))
+    told = f"; losses of its {len(pool.subsets)} subsets that are there, see hlbench leaderboard: {losses}" if losses else ""
+    raise CheckFailed(
+        f"no student of the pool has been looked up{' on corrupted images' if ood else ''}",
+        where=str(lookup.table_path(root, pool)),
+        why=f"0 of {of_all} students{told}",
+        fix=f"hlbench pool train {'--ood ' if ood else ''}{pool.options}; hlbench pool table {pool.options}",
+    )
 
 
 def score_objectives(
@@ -49,11 +56,13 @@ def score_objectives(
     """Compute what the table of losses lacks of the objectives named (`all`: every one), and score them; [] names scores all
     that the table holds. `ood`: against the errors on corrupted test images, here and in the functions below.
 
-    Raises UsageError for an unknown objective, EnvironmentProblem for a network that is not here."""
+    Own losses of the table go by their names. Raises UsageError for an unknown objective, EnvironmentProblem for a network that
+    is not here."""
     wanted = list(OBJECTIVES) if ALL in names else list(dict.fromkeys(names))
-    if wanted:
-        compute_losses(root, pool, wanted, data, most, device, report)
-    require_students(root, pool)
+    own = {row.objective for row in read_losses(losses_path(root, pool))} - set(OBJECTIVES)
+    if computed := [name for name in wanted if name not in own]:
+        compute_losses(root, pool, computed, data, most, device, report)
+    require_students(root, pool, ood)
     found = score_table(root, pool, _errors(root, pool, ood))
     return [one for one in found if not wanted or one.objective in wanted]
 
@@ -110,9 +119,16 @@ def score_function(
         if sources:
             write_kept(path, kept | {hashes[name]: value for name, value in found.items()})
 
-    losses = losses_of_function(loss, spec, rows, train, report, known, keep)
+    try:
+        losses = losses_of_function(loss, spec, rows, train, report, known, keep)
+    except KeyboardInterrupt:
+        if path.is_file():
+            print(f"interrupted: {len(read_kept(path))} losses are kept; the same command goes on", file=sys.stderr)
+        raise
     scored = _score_own(root, pool, losses, spec if save is None else save, digest(losses), save is not None, ood)
     path.unlink(missing_ok=True)
+    if save is None:
+        print("these losses are scored and not kept: --save NAME keeps those of a whole pool", file=sys.stderr)
     return [scored]
 
 
@@ -139,7 +155,7 @@ def _score_own(
 ) -> ObjectiveScore:
     if keep:
         _keep(root, pool, losses, name, sha256)
-    require_students(root, pool)
+    require_students(root, pool, ood)
     return score_losses(pool, _errors(root, pool, ood), losses, name, sha256[:SHORT], is_own=True)
 
 
@@ -153,7 +169,11 @@ def _keep(root: Path, pool: Pool, losses: Mapping[str, float], name: str, sha256
     path, hashes = losses_path(root, pool), subset_hashes(pool)
     _check_name(path, name)
     own = [LossRow(name, sha256[:SHORT], subset, hashes[subset], loss, None, 1) for subset, loss in losses.items()]
+    before = sum(row.objective == name for row in read_losses(path))
     put_losses(path, own, stays=lambda row: row.objective != name)
+    instead = f", instead of {before} that were saved under that name" if before else ""
+    where = path.relative_to(root)
+    print(f"{where}: {len(own)} losses saved as {name}{instead}; hlbench leaderboard shows them", file=sys.stderr)
 
 
 def _check_name(path: Path, name: str) -> None:

@@ -25,7 +25,7 @@ from harness.whole_files import write_in_one_step
 
 COMMON_IPC = 10  # `summaries` shows the epochs at this IPC
 UNSOURCED = (*PLAIN_KEYS, "schema_version", "sha256", "provenance")  # fields of a Protocol that are not leaves of its recipe
-RESTORE = "restore it from version control; new semantics go into a new file, v2.yaml"
+RESTORE = "restore it from version control; new semantics go into a file of the next version"
 
 
 class LockEntry(StrictModel):

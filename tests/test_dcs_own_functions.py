@@ -60,7 +60,7 @@ def interrupted(root, stop):
 
 
 def forget():
-    for name in ("mine", "helper"):
+    for name in ("mine", "helper", "package", "package.mine"):
         sys.modules.pop(name, None)
 
 
@@ -93,6 +93,19 @@ def test_losses_of_an_interrupted_function_count_only_while_its_files_are_what_t
     assert code == 0, err
     count = sum(subset.ipc == 1 for subset in pool.subsets)
     assert calls(root) == 5 + (count if file else count - 4)
+
+
+def test_a_module_imported_from_the_working_folder_counts_though_the_function_lies_below_it(root, pool, hlbench, capsys):
+    (root / "package").mkdir()
+    (root / "package" / "mine.py").write_text(COUNTING.format(stop=5))
+    (root / "helper.py").write_text("SHIFT = 0.0\n")
+    with pytest.raises(KeyboardInterrupt):
+        dcs_scores.score_function(root, pool, "package.mine:loss", None, 1, None, lambda *_: None)
+    assert "4 losses are kept; the same command goes on" in capsys.readouterr().err
+    forget()
+    (root / "helper.py").write_text("SHIFT = 1.0\n")
+    assert hlbench("dcs", "--dataset", "digits", "--objective", "package.mine:loss", "--most-ipc", "1")[0] == 0
+    assert calls(root) == 5 + sum(subset.ipc == 1 for subset in pool.subsets)
 
 
 def test_losses_kept_of_an_interruption_that_cannot_be_read_are_computed_again(root, pool, hlbench):
@@ -132,4 +145,6 @@ def test_losses_of_the_small_sizes_alone_are_scored_but_not_kept_under_a_name(ro
     assert (code, out) == (2, "")
     assert "not kept" in err
     assert not (root / "calls").exists()  # said before anything is computed
-    assert hlbench(*asked)[0] == 0
+    code, _, err = hlbench(*asked)
+    assert code == 0
+    assert "scored and not kept" in err

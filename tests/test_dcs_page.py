@@ -115,8 +115,8 @@ def test_noise_is_the_mean_squared_standard_error_over_the_variance_of_losses_wi
     [
         ("dm", None, 1, ["1", "not known: one draw has no standard error"]),
         ("rded_realism", None, 1, ["nothing drawn", "none"]),
-        ("dm", 0.0, 20, ["20", "0.0%"]),
-        ("dm", 1e3, 20, ["20", "100.0%"]),
+        ("dm", 0.0, 20, ["20", "0.0% (IPC 1: 0%)"]),
+        ("dm", 1e3, 20, ["20", "100.0% (IPC 1: 100%)"]),
     ],
 )
 def test_the_page_says_how_much_of_a_loss_is_noise_and_where_nobody_can_tell(root, pool, name, error, draws, told):

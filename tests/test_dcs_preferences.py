@@ -73,7 +73,9 @@ def test_losses_without_students_have_a_page_that_says_so_and_no_figure(root):
     assert re.search(r"\| `dm` +\| too few +\|", page)
     assert "### Errors of the subsets" not in page
     assert not [name for name in files if name.endswith(".svg")]
-    assert re.search(r"\| `dm` +\| 1 +\| 20 +\| [0-9.]+% +\|", page.split("### Settings")[1])  # draws and noise
+    assert re.search(
+        r"\| `dm` +\| 1 +\| 20 +\| [0-9.]+% \(IPC [0-9]+: [0-9]+%\) +\|", page.split("### Settings")[1]
+    )  # draws and noise
     found = preferences(root)
     assert "Error" not in found["random"]
     assert found["random"]["Sizes"] == "1, 2, 4, 10"

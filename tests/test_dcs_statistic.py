@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 from harness.dcs import resample, statistic
 from harness.dcs.exchange import exchange_test
@@ -123,7 +123,7 @@ def test_no_relation_is_near_zero_and_not_significant():
     assert abs(found.primary) < 0.2
     assert found.p > 0.05
     assert found.interval[0] < 0 < found.interval[1]
-    assert found.chance == 0
+    assert found.chance == pytest.approx(0, abs=0.03)
 
 
 def test_a_pure_effect_of_size_is_high_in_the_raw_value_and_absent_from_the_primary():
@@ -419,27 +419,28 @@ def test_p_over_selectors_is_the_share_of_all_deals_of_whole_profiles_those_of_u
         values.append(literal_primary(triples_of(with_losses(counted, lent))))
     centre = sum(values) / len(values)
     exact = sum(abs(value - centre) >= abs(values[0] - centre) - 1e-12 for value in values) / len(values)
-    p, exchanged = exchange_test(strata_of(counted), counted, uncounted, 20_000, seed=0)
-    assert exchanged == 5
-    assert p == pytest.approx(exact, abs=0.02)
+    found = exchange_test(strata_of(counted), counted, uncounted, 20_000, seed=0)
+    assert found.groups == (5,)
+    assert found.p == pytest.approx(exact, abs=0.02)
+    assert found.chance == pytest.approx(centre, abs=0.02)
     assert 0.01 < exact < 0.99
-    assert p != exchange_test(strata_of(counted), counted, [], 20_000, seed=0)[0]  # without them shapes differ
+    assert found.p != exchange_test(strata_of(counted), counted, [], 20_000, seed=0).p  # without them shapes differ
 
 
 def test_draws_of_one_selector_are_no_selectors_of_their_own_and_the_order_of_points_changes_nothing():
     points = pool(0.6, ipcs=(2, 4, 10), methods=8, seed=5)
     drawn = [replace(point, method="m0") if point.method in ("m1", "m2") else point for point in points]
-    p, exchanged = exchange_test(strata_of(drawn), drawn, [], 400, seed=0)
-    assert exchanged == 5  # m3 to m7; m0 with its three draws is alone with its shape
-    assert exchange_test(strata_of(drawn), drawn[::-1], [], 400, seed=0) == (p, exchanged)
+    found = exchange_test(strata_of(drawn), drawn, [], 400, seed=0)
+    assert found.groups == (5,)  # m3 to m7; m0 with its three draws is alone with its shape
+    assert exchange_test(strata_of(drawn), drawn[::-1], [], 400, seed=0) == found
 
 
 def test_with_fewer_than_20_ways_to_deal_profiles_there_is_no_p_over_selectors():
     few, enough = (pool(0.9, ipcs=(2, 4, 6, 8, 10, 50), methods=count, seed=1) for count in (3, 4))
     assert score(few, **QUICK).primary is not None
-    assert (score(few, **QUICK).methods_p, score(few, **QUICK).exchanged) == (None, 0)
+    assert (score(few, **QUICK).methods_p, score(few, **QUICK).exchanged) == (None, ())
     assert score(enough, **QUICK).methods_p is not None
-    assert score(enough, **QUICK).exchanged == 4
+    assert score(enough, **QUICK).exchanged == (4,)
 
 
 def test_what_twins_bring_by_themselves_is_not_significant_but_said():
@@ -449,7 +450,47 @@ def test_what_twins_bring_by_themselves_is_not_significant_but_said():
     assert found.chance > 0.5
     assert found.p > 0.05
     assert found.methods_p > 0.05
-    assert any(flag.startswith("that twins differ") for flag in found.flags)
+    assert any("by twins alone" in flag for flag in found.flags)
+
+
+def test_a_loss_that_only_tells_twins_scores_above_0_and_has_no_p_and_nothing_without_twins():
+    """1 for twins, 0 for others: their students err more, so it is aligned, and it says nothing of any selector."""
+    points = pool(0.0, ipcs=(2, 4, 10, 50), methods=12, twin_shift=3.0, seed=2)
+    found = score([replace(point, loss=float(point.subset != point.cluster)) for point in points], **QUICK)
+    assert found.primary > 0.5
+    assert found.methods_interval[0] > 0
+    assert found.methods_p == 1.0
+    assert found.chance == pytest.approx(found.primary)
+    assert (found.without_twins.value, found.without_twins.m) == (None, 0)  # constant among the subsets
+
+
+def test_without_twins_is_the_score_of_the_subsets_alone():
+    points = pool(0.6, ipcs=(2, 4, 10, 50), methods=12, twin_shift=3.0, seed=3)
+    bases = [point for point in points if point.subset == point.cluster]
+    found, alone = score(points, **QUICK).without_twins, score(bases, **QUICK)
+    assert (found.value, found.interval, found.m, found.strata) == (alone.primary, alone.methods_interval, alone.m, alone.strata)
+    assert score(points, **QUICK).primary != alone.primary
+    few = [point for point in points if point.ipc in (2, 4)] + [one for one in bases if one.ipc == 10][:2]
+    assert score(few, **QUICK).primary is not None
+    assert score(few, **QUICK).without_twins.value is None  # 26 of them
+
+
+def test_the_noisiest_size_is_named_and_each_point_counts_alike():
+    points = pool(0.6, ipcs=(2, 4, 10, 50), methods=12, seed=3)
+    spread = lambda point: 9.0 if point.ipc == 10 else 0.0  # noqa: E731
+    shaken = [replace(one, errors=(one.errors[0] - spread(one), one.errors[0] + spread(one))) for one in points]
+    found = score(shaken, **QUICK)
+    ipc, share = found.noisiest
+    assert ipc == 10
+    assert found.noise_share == pytest.approx(share / 4)
+
+
+@pytest.mark.filterwarnings("error")
+def test_losses_near_the_largest_number_are_ranked_without_a_warning():
+    points = pool(0.6, ipcs=(2, 4, 10, 50), methods=12, seed=3)
+    order = rankdata([point.loss for point in points])
+    huge = [replace(point, loss=float(1.7e308 * (2 * rank / len(points) - 1))) for point, rank in zip(points, order, strict=True)]
+    assert score(huge, **QUICK).primary == pytest.approx(score(points, **QUICK).primary)
 
 
 def test_a_score_goes_into_json_and_back():

@@ -28,21 +28,30 @@ class Place(NamedTuple):
     role: int
 
 
+class Exchange(NamedTuple):
+    """`p`: two-sided, in (0, 1]. `chance`: the mean correlation over deals. `groups`: selectors in each that exchange, rising."""
+
+    p: float
+    chance: float
+    groups: tuple[int, ...]
+
+
 def exchange_test(
     strata: Sequence[Stratum], points: Sequence[Point], uncounted: Sequence[Point], permutations: int, seed: int
-) -> tuple[float | None, int]:
-    """Two-sided p in (0, 1] for the hypothesis that selectors' losses have nothing to do with their students' errors; and among
-    how many selectors profiles were exchanged. (None, 0) with fewer than 20 ways to deal them.
+) -> Exchange | None:
+    """Of the hypothesis that selectors' losses have nothing to do with their students' errors. None with fewer than 20 ways to
+    deal them.
 
     Under it the profile of one selector could as well be that of another one with losses at the same places: sizes, draws, twins.
     Selectors that are alone with their places keep theirs. Losses are ranked anew after every deal, among the subsets that count:
     which these are follows from errors alone, so `uncounted` ones (their errors are not read) lend their losses too. p is the
-    share of deals, the actual one among them, whose correlation is as far from the mean of all as the actual one's.
+    share of deals, the actual one among them, whose correlation is as far from the mean of all as the actual one's. That mean is
+    not 0 where there are twins: a twin errs more than its subset and mostly has a greater loss, from whichever selector it is.
     """
     profiles = profiles_of([*points, *uncounted])
     groups = [group for group in alike(profiles) if len(group) > 1]
     if math.prod(math.factorial(len(group)) for group in groups) < FEWEST_DEALS:
-        return None, 0
+        return None
     methods = sorted(profiles)
     givers = dealt(methods, groups, permutations, seed)
     places = places_of([*points, *uncounted])
@@ -52,7 +61,8 @@ def exchange_test(
         summed += _moments(stratum, counted, profiles, methods, givers, places)
     values = summed[0] / np.sqrt(np.maximum(summed[1] * summed[2], np.finfo(float).tiny))
     far = np.abs(values - values.mean())
-    return float((far >= far[0] - ROUNDING).mean()), sum(map(len, groups))
+    groups_of = tuple(sorted(map(len, groups)))
+    return Exchange(float((far >= far[0] - ROUNDING).mean()), float(values.mean()), groups_of)
 
 
 def places_of(points: Sequence[Point]) -> dict[str, Place]:

@@ -1,7 +1,8 @@
 """Losses of somebody's own function, kept in this user's cache until the command that computes them has come to its end.
 
-They count while the function is what it was: its name, its file, and every file of the same folder and below that it had imported
-when it was found. What it reads or imports later is not seen, nor is code of this project or of installed packages.
+They count while the function is what it was: its name, its file, and every file of the same folder or of the working folder, and
+below, that it had imported when it was found. What it reads or imports later is not seen, nor is code of this project or of
+installed packages.
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ ELSEWHERE = tuple(Path(folder).resolve() for folder in (sys.prefix, sys.base_pre
 
 
 def sources_of(spec: str) -> dict[str, str]:
-    """{path from the folder of the module that `module:function` names: sha256}; {} where the module has no file of its own.
+    """{path: sha256} of the module that `module:function` names and of what was imported beside it; {} where it has no file.
 
-    The module has been imported.
+    Paths are from the module's folder, or from the working folder where a file lies below that alone. The module is imported.
     """
     file = getattr(sys.modules[spec.partition(":")[0]], "__file__", None)
     if file is None or _is_elsewhere(Path(file)):
         return {}
-    folder = Path(file).resolve().parent
+    folders = (Path(file).resolve().parent, Path.cwd().resolve())
     loaded = {Path(path).resolve() for module in list(sys.modules.values()) if (path := getattr(module, "__file__", None))}
-    own = sorted(path for path in loaded if path.is_relative_to(folder) and path.is_file() and not _is_elsewhere(path))
-    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in own}
+    found = {}
+    for path in sorted(loaded):
+        folder = next((folder for folder in folders if path.is_relative_to(folder)), None)
+        if folder and path.is_file() and not _is_elsewhere(path):
+            found[path.relative_to(folder).as_posix()] = file_sha256(path)
+    return found
 
 
 def kept_path(pool: Pool, spec: str, sources: Mapping[str, str]) -> Path:

@@ -103,7 +103,8 @@ def update_table(root: Path, pool: Pool) -> list[Row]:
             kept[subset.id, unit.seed] = measured if row is None else replace(row, ood=measured.ood)
     rows = [kept[key] for subset, unit in units if (key := (subset.id, unit.seed)) in kept]
     path = table_path(root, pool)
-    write_in_one_step(path, table_text(rows).encode())
+    if rows or path.exists():
+        write_in_one_step(path, table_text(rows).encode())
     return rows
 
 

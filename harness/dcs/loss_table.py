@@ -69,6 +69,7 @@ def read_losses(path: Path) -> tuple[LossRow, ...]:
     if not path.is_file():
         return ()
     rows: list[LossRow] = []
+    together = _Together()
     try:
         with path.open("rb") as file:
             text = file.read(MOST_BYTES + 1)
@@ -77,12 +78,13 @@ def read_losses(path: Path) -> tuple[LossRow, ...]:
         lines = csv.reader(io.StringIO(text.decode(), newline=""))
         if tuple(next(lines, ())) != COLUMNS:
             raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
-        rows += map(_parsed, lines)
-        _check_together(rows)
+        for cells in lines:
+            rows.append(_parsed(cells))
+            together.add(rows[-1])
     except (ValueError, csv.Error) as reason:
         raise CheckFailed(
-            "a table of losses is not as it was written", where=f"{path}, after line {len(rows) + 1}", why=str(reason),
-            fix="restore it from version control, or delete it: hlbench dcs computes what is missing",
+            "a table of losses is not as it was written", where=f"{path}, near line {len(rows) + 1}", why=str(reason),
+            fix="restore it from version control: own losses in it cannot be computed again",
         ) from reason  # fmt: skip
     return tuple(rows)
 
@@ -104,7 +106,9 @@ def put_losses(path: Path, rows: Sequence[LossRow], stays: Callable[[LossRow], b
     with FileLock(path.with_name(f".{path.name}.lock")):
         kept = [row for row in read_losses(path) if stays(row) and (row.objective, row.subset) not in new]
         try:
-            _check_together([*kept, *rows])
+            together = _Together()
+            for row in (*kept, *rows):
+                together.add(row)
         except ValueError as reason:
             raise CheckFailed(
                 "losses do not fit into the table", where=str(path), why=str(reason), fix="delete the lines of one of the two"
@@ -117,20 +121,26 @@ def _parsed(cells: list[str]) -> LossRow:
     row = LossRow(name, identity, subset, subset_sha256, float(loss), float(error) if error else None, int(draws))
     if wrong := [field for field, form in FORMS.items() if not form.fullmatch(getattr(row, field))]:
         raise ValueError(f"{wrong[0]}: {getattr(row, wrong[0])[:40]!r} has not the form {FORMS[wrong[0]].pattern}")
-    if not math.isfinite(row.loss) or not math.isfinite(row.standard_error or 0):
+    if not math.isfinite(row.loss) or not 0 <= (row.standard_error or 0) < math.inf:
         raise ValueError(f"the loss is {loss}, its standard error {error}")
+    if row.draws < 1:
+        raise ValueError(f"a loss is the mean of {draws} draws")
     return row
 
 
-def _check_together(rows: Sequence[LossRow]) -> None:
-    identities: dict[str, str] = {}
-    names: dict[str, str] = {}
-    seen: set[tuple[str, str]] = set()
-    for row in rows:
-        if identities.setdefault(row.objective, row.identity) != row.identity:
+class _Together:
+    """What a table of losses may hold beside what: `add` raises ValueError for a line that does not go with those before it."""
+
+    def __init__(self) -> None:
+        self.identities: dict[str, str] = {}
+        self.names: dict[str, str] = {}
+        self.seen: set[tuple[str, str]] = set()
+
+    def add(self, row: LossRow) -> None:
+        if self.identities.setdefault(row.objective, row.identity) != row.identity:
             raise ValueError(f"{row.objective} stands there under two identities, which cannot be compared")
-        if names.setdefault(folded(row.objective), row.objective) != row.objective:
-            raise ValueError(f"{row.objective} and {names[folded(row.objective)]} are too alike to be two objectives")
-        if (row.objective, row.subset) in seen:
+        if self.names.setdefault(folded(row.objective), row.objective) != row.objective:
+            raise ValueError(f"{row.objective} and {self.names[folded(row.objective)]} are too alike to be two objectives")
+        if (row.objective, row.subset) in self.seen:
             raise ValueError(f"{row.objective} has two losses of {row.subset}")
-        seen.add((row.objective, row.subset))
+        self.seen.add((row.objective, row.subset))

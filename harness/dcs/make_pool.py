@@ -34,7 +34,7 @@ def make_pool(root: Path, pool_id: str, data: Path | None = None, say: Say = lam
     if pool_id in read_lock(root):
         raise UsageError(
             f"pool {pool_id} is frozen", where=str(path), why="numbers were measured on it",
-            fix="hlbench pool verify compares it; other subsets go into a v2.yaml",
+            fix="hlbench pool verify compares it; other subsets go into a file of the next version",
         )  # fmt: skip
     recipe = path.read_text(encoding="utf-8").split(f"\n{MARK}")[0].rstrip("\n")
     if "\nsubsets:" in recipe:

@@ -110,6 +110,8 @@ def silence(stratum: Stratum) -> str:
     """Why an IPC says nothing about loss and error; "" when it does."""
     if len(stratum.loss) < 2:
         return ONE_POINT
-    if np.ptp(stratum.loss) <= CONSTANT * np.abs(stratum.loss).max():
+    with np.errstate(over="ignore"):  # of losses near the largest float the range is infinite, and they differ
+        constant = np.ptp(stratum.loss) <= CONSTANT * np.abs(stratum.loss).max()
+    if constant:
         return CONSTANT_LOSS
     return CONSTANT_ERROR if np.ptp(stratum.error) == 0 else ""

@@ -22,7 +22,8 @@ PERCENTILES = (2.5, 97.5)
 
 def scaled_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(r - (N+1)/2) / N, in (-1/2, 1/2), with mid-ranks r of `values` [n] or [B, n] that occur `weights` [B, n] times; [B, n]."""
-    signs = np.sign(values[..., :, None] - values[..., None, :])
+    with np.errstate(over="ignore"):  # an infinite difference has its sign all the same
+        signs = np.sign(values[..., :, None] - values[..., None, :])
     sums = weights @ signs.T if values.ndim == 1 else np.matmul(signs, weights[:, :, None])[..., 0]
     return sums / (2 * np.maximum(weights.sum(axis=1, keepdims=True), 1))  # where no point is drawn, every sum is 0
 

@@ -13,7 +13,7 @@ drawn anew with as many students a subset, and not for the score of students wit
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, variance
 
@@ -58,6 +58,19 @@ class LeaveOneOut:
 
 
 @dataclass(frozen=True)
+class WithoutTwins:
+    """The primary value of base subsets alone and its interval over selectors, as `Score` has them; None where these are too few.
+
+    `m`, `strata`: the points and IPCs it rests on.
+    """
+
+    value: float | None
+    interval: tuple[float, float] | None
+    m: int
+    strata: int
+
+
+@dataclass(frozen=True)
 class Score:
     """Everything a page says of one objective on one pool. Correlations lie in [-1, 1], positive = aligned.
 
@@ -72,15 +85,17 @@ class Score:
         percentile_interval: the plain percentiles of the same resamples, which lean towards zero.
         p: two-sided permutation p-value, of clusters at each IPC apart (`resample.permutation_test`): too small where selectors
             last over sizes.
-        methods_p, exchanged: two-sided permutation p-value of whole selectors' losses, and among how many of them these were
-            exchanged (`exchange.exchange_test`); None and 0 where too few can exchange.
-        chance: the mean over permutations, what twins alone bring about; 0 without twins (`resample.permutation_test`).
+        methods_p, exchanged: two-sided permutation p-value of whole selectors' losses, and the sizes of the groups in which these
+            were exchanged (`exchange.exchange_test`); None and () where too few can exchange.
+        chance: what twins alone bring about: the mean over the permutations of `methods_p`, where there is none of `p`.
+        without_twins: of the base subsets alone, where nothing of that is in the score.
         partial: Spearman given size, as a correlation of ranks given the rank of IPC (methods E.3.2), as the paper may mean it.
         raw: Spearman over all points, size and all.
         per_ipc: by rising IPC, given even where `primary` is not.
         leave_one_out: None when fewer than two methods can be left out.
-        noise_share: estimated share of students' luck in the variance of mean errors within IPC, 0 to 1; None with one student
-            everywhere.
+        noise_share: estimated share of students' luck in the variance of mean errors within an IPC, 0 to 1, mean over points;
+            None with one student everywhere.
+        noisiest: the IPC with the largest such share, and that share.
         flags: sentences that belong beside the value.
         resamples, permutations, seed: how it was computed.
     """
@@ -95,13 +110,15 @@ class Score:
     percentile_interval: tuple[float, float] | None
     p: float | None
     methods_p: float | None
-    exchanged: int
+    exchanged: tuple[int, ...]
     chance: float | None
+    without_twins: WithoutTwins | None
     partial: float | None
     raw: float | None
     per_ipc: tuple[PerIpc, ...]
     leave_one_out: LeaveOneOut | None
     noise_share: float | None
+    noisiest: tuple[int, float] | None
     flags: tuple[str, ...]
     resamples: int
     permutations: int
@@ -126,20 +143,23 @@ def score(
     used = [stratum for stratum in every if not silence(stratum)]
     m = sum(len(stratum.loss) for stratum in used)
     facts = {"m": m, "strata": len(used), "points": len(points), "per_ipc": tuple(map(per_ipc, every))}
-    facts |= {"resamples": resamples, "permutations": permutations, "seed": seed, "noise_share": noise_share(used)}
+    shares = noise_shares(used)
+    facts |= {"resamples": resamples, "permutations": permutations, "seed": seed, "noise_share": noise_share(used, shares)}
+    facts |= {"noisiest": max(shares.items(), key=lambda one: one[1]) if shares else None}
     reason = refusal(every, used, m)
     if reason:
         nothing = dict.fromkeys(
             (
                 "primary", "interval", "methods_interval", "percentile_interval", "p", "methods_p", "chance", "partial", "raw",
-                "leave_one_out",
+                "leave_one_out", "without_twins",
             )
         )  # fmt: skip
-        return Score(**nothing, **facts, exchanged=0, reason=reason, flags=tuple(left_out(every)))
+        return Score(**nothing, **facts, exchanged=(), reason=reason, flags=tuple(left_out(every)))
     primary, raw, partial = stratified(used), *raw_and_partial(every)
     replicates = bootstrap(used, resamples, seed)
     p, chance = permutation_test(used, permutations, seed)
-    methods_p, exchanged = exchange_test(used, points, uncounted, permutations, seed)
+    exchange = exchange_test(used, points, uncounted, permutations, seed)
+    chance = exchange.chance if exchange else chance
     return Score(
         primary=primary,
         reason="",
@@ -147,9 +167,10 @@ def score(
         methods_interval=methods_interval(primary, used, resamples, seed),
         percentile_interval=percentile_interval(replicates),
         p=p,
-        methods_p=methods_p,
-        exchanged=exchanged,
+        methods_p=exchange.p if exchange else None,
+        exchanged=exchange.groups if exchange else (),
         chance=chance,
+        without_twins=without_twins(points, resamples, seed),
         partial=partial,
         raw=raw,
         leave_one_out=leave_one_out(points),
@@ -162,6 +183,15 @@ def methods_interval(primary: float, strata: Sequence[Stratum], resamples: int, 
     if len({method for stratum in strata for method in stratum.method.tolist()}) < 2:
         return None
     return recentred_interval(primary, bootstrap_methods(strata, resamples, seed))
+
+
+def without_twins(points: Sequence[Point], resamples: int, seed: int) -> WithoutTwins:
+    used = [one for one in strata_of([point for point in points if point.subset == point.cluster]) if not silence(one)]
+    m = sum(len(stratum.loss) for stratum in used)
+    if m < MIN_POINTS or len(used) < MIN_STRATA:
+        return WithoutTwins(None, None, m, len(used))
+    value = stratified(used)
+    return WithoutTwins(value, methods_interval(value, used, resamples, seed), m, len(used))
 
 
 def refusal(every: Sequence[Stratum], used: Sequence[Stratum], m: int) -> str:
@@ -213,15 +243,20 @@ def _without(points: Sequence[Point], method: str) -> float:
     return stratified([stratum for stratum in strata if not silence(stratum)])
 
 
-def noise_share(strata: Sequence[Stratum]) -> float | None:
-    """Students' variance of a mean error over the variance of mean errors within IPC, pooled over points; at most 1."""
-    runs = [runs for stratum in strata for runs in stratum.runs if len(runs) > 1]
-    if not runs:
-        return None
-    noise = fmean(variance(own.tolist()) / len(own) for own in runs)
-    freedom = sum(len(stratum.error) - 1 for stratum in strata)
-    between = sum(len(stratum.error) * float(stratum.error.var()) for stratum in strata) / freedom
-    return min(1.0, noise / between)
+def noise_shares(strata: Sequence[Stratum]) -> dict[int, float]:
+    """{IPC: students' variance of a mean error over the variance of mean errors, at most 1}, where subsets have more than one."""
+    found = {}
+    for stratum in strata:
+        noise = [variance(runs.tolist()) / len(runs) for runs in stratum.runs if len(runs) > 1]
+        if noise:
+            found[stratum.ipc] = min(1.0, fmean(noise) / float(stratum.error.var(ddof=1)))
+    return found
+
+
+def noise_share(strata: Sequence[Stratum], shares: Mapping[int, float]) -> float | None:
+    """The mean of `noise_shares` over points: the score ranks within an IPC, so that each counts alike, however far apart."""
+    weighted = [share for stratum in strata if (share := shares.get(stratum.ipc)) is not None for _ in stratum.loss]
+    return fmean(weighted) if weighted else None
 
 
 def left_out(strata: Sequence[Stratum]) -> list[str]:
@@ -240,7 +275,7 @@ def brought_by_twins(chance: float) -> list[str]:
     """Why an interval may exclude zero where p is large: p asks for more than twins being unlike their bases."""
     if abs(chance) <= CHANCE_NOTED:
         return []
-    return [f"that twins differ from their bases brings {chance:+.2f} by itself; p is for what goes beyond"]
+    return [f"dealt at random its losses still score {chance:+.2f}, by twins alone; p is for what goes beyond"]
 
 
 def unpropagated(strata: Sequence[Stratum]) -> list[str]:

@@ -17,6 +17,8 @@ from harness.scoring.markdown import GENERATED, escape, file_link, table
 from harness.scoring.places import Places
 from harness.submissions import Submission
 
+ALPHA = 0.05
+
 MEANING = """\
 The Distillation Correlation Score (DCS, arXiv 2604.18811, section 4) asks of a loss: of many fixed subsets of the training
 images, do those of lower loss give students of lower test error? **Positive: aligned; 0: the loss says nothing; negative: it
@@ -24,26 +26,29 @@ misleads.** Nothing is distilled here: each loss is evaluated on the same subset
 losses* are those that somebody brought along; they were not computed here.
 
 - *DCS*: subsets are compared with others of the same IPC only (ranks within each IPC, pooled), because error and loss both change
-  with size. *m* counts subsets and twins of the sizes at which both loss and error vary, so many as the second number says; below
-  30 of them or 3 sizes there is no score.
-- *95%, selectors* resamples whole selectors, each with its subsets of all sizes, and students' luck with them. **Judge a loss by
-  this interval**; boards show it. *95%, subsets* resamples subsets together with their twins at each IPC. It takes the sizes of a
+  with size. *m*: the subsets and twins that it rests on, and at how many sizes; below 30 of them or 3 sizes there is no score.
+- A *twin* has the same IPC and half the images, each twice. Losses of moments and gradients cannot tell it from those images
+  once; students can. Twins err more than their subsets, and most losses are greater for them, so that a loss scores above 0 by
+  twins alone, even one that knows nothing else. **So judge a loss by p and by the column without twins**, and not by whether an
+  interval excludes 0.
+- *p* is of a permutation test in which whole selectors exchange their losses of all sizes, those with losses at the same sizes
+  among each other. It asks for more than twins bring, and held 5% in simulated pools without a relation
+  (`python benchmarks/dcs_statistic.py`). Nothing is corrected for the number of losses tried.
+- *Without twins*: the DCS of the subsets alone, with its interval over selectors; fewer points, but nothing in it comes of twins.
+- *95%, selectors* resamples whole selectors, each with its subsets of all sizes, and students' luck with them: how sure the DCS
+  is, with the twins' part in it. *95%, subsets* resamples subsets together with their twins at each IPC. It takes the sizes of a
   selector for independent, which they are not: its losses rank alike at every size, and so do its students. Both are moved so
   that the median of the resamples falls on the score. In simulated pools of ten selectors whose losses and errors last over
-  sizes, the first covered 91% and the second 72% (`python benchmarks/dcs_statistic.py`): read both as a little too narrow.
-- *p* is of a permutation test in which whole selectors exchange their losses of all sizes, those with losses at the same sizes
-  among each other; it held 5% in the same simulated pools. It asks for more than that twins differ from their subsets, and few
-  selectors make it coarse, so it can be large where intervals exclude 0.
+  sizes, the first covered 91% and the second 72%: read both as a little too narrow.
 - *Given size* is the partial Spearman correlation given IPC, which may be what the paper prints; *raw* is Spearman's over all
   subsets, size and all.
 - *Nothing excluded*: the DCS with the subsets that the pool's rule leaves out. The rule goes by the error, as the paper's does:
   it removes what students learn least from, and a DCS whose sign hangs on that says little.
 - *Without one method*: the lowest and highest DCS when all subsets of one selector with its parameters are left out.
-- A *twin* has the same IPC and half the images, each twice. Losses of moments and gradients cannot tell it from those images
-  once; students can.
-- A loss is a mean over random draws; each one's number of draws and standard error stand in [dcs/](dcs). Neither interval counts
-  that noise: *Settings of the losses* says how large it is.
-- Error is that of the last epoch under hard labels, on the whole test split. A loss that is the same for every subset has no DCS.
+- A loss is a mean over random draws; each one's number of draws and standard error stand in [dcs/](dcs). No interval counts that
+  noise: *Settings of the losses* says how large it is.
+- Error is that of the last epoch under hard labels, on the whole test split. A loss that is the same for every subset, to
+  one in a million, has no DCS.
 """
 
 CORRUPTED = """\
@@ -54,7 +59,7 @@ alone."""
 BOARD_MEANING = (
     "DCS: how well the loss that a method's images descend on, or are ranked by, tracks the hard-label test error of students, "
     "over the pool of fixed subsets in [{name}]({target}): +1 perfectly, 0 not at all, negative: it misleads; the interval is "
-    "over selectors. It speaks for the loss, not for the set. "
+    "over selectors, and twins alone can lift a score above 0: p is for what goes beyond. It speaks for the loss, not the set. "
     "`no loss`: a selector; `not expressible`: the method's loss is none of a set; `not computed`: nobody has; `not given`: this "
     "project knows no loss of the method; `own losses`: brought along, not computed here; "
     "`stale losses`: other code, settings or networks than those here gave them."
@@ -84,11 +89,12 @@ def board_note(scores: PoolScores, places: Places) -> str:
 
 
 def dcs_cell(one: ObjectiveScore) -> str:
-    """`+0.41 [+0.20, +0.58] (m=120)`, the interval over selectors; `too few (m=12 in 2 sizes)`; `undefined: ... (m=120)`."""
+    """`+0.41 [+0.20, +0.58], p 0.012 (m=120)`, of selectors; `too few (m=12 in 2 sizes)`; `undefined: ... (m=120)`."""
     found = one.score
     if found.primary is None:
         return f"{found.reason} (m={_size(found) if found.reason == TOO_FEW else found.points})"
-    return f"{signed(found.primary)} {signed_range(found.methods_interval or found.interval)} (m={found.m})"
+    p = "" if found.methods_p is None else f", p {p_cell(found)}"
+    return f"{signed(found.primary)} {signed_range(found.methods_interval or found.interval)}{p} (m={found.m})"
 
 
 def _size(found: Score) -> str:
@@ -146,6 +152,7 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure],
     return [
         f"## {escape(pool.title)}",
         head,
+        *_verdicts(scores),
         _objectives_table(scores.objectives),
         _notes(scores),
         *settings_section(scores),
@@ -159,11 +166,11 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure],
 
 def _objectives_table(objectives: Sequence[ObjectiveScore]) -> str:
     headers = [
-        "Objective", "DCS", "95%, selectors", "95%, subsets", "p", "m", "Nothing excluded", "Given size", "Raw",
-        "Without one method", "By IPC",
+        "Objective", "DCS", "95%, selectors", "p", "Without twins", "m", "Nothing excluded", "Given size", "Raw",
+        "95%, subsets", "Without one method", "By IPC",
     ]  # fmt: skip
     rows = [[_heading(one), *_cells(one)] for one in objectives]
-    rows += [[escape(entry.title), "not expressible", *[NOTHING] * 9] for entry in NOT_EXPRESSIBLE]
+    rows += [[escape(entry.title), "not expressible", *[NOTHING] * 10] for entry in NOT_EXPRESSIBLE]
     return table(headers, rows)
 
 
@@ -175,16 +182,17 @@ def _cells(one: ObjectiveScore) -> list[str]:
     )
     size = f"{found.m} in {found.strata}"
     if found.primary is None:
-        return [found.reason, NOTHING, NOTHING, NOTHING, size, of_all, NOTHING, NOTHING, NOTHING, by_ipc]
+        return [found.reason, NOTHING, NOTHING, NOTHING, size, of_all, NOTHING, NOTHING, NOTHING, NOTHING, by_ipc]
     return [
         f"**{signed(found.primary)}**",
         signed_range(found.methods_interval) if found.methods_interval else NOTHING,
-        signed_range(found.interval),
         p_cell(found),
+        without_twins_cell(found),
         size,
         of_all,
         signed(found.partial),
         signed(found.raw),
+        signed_range(found.interval),
         _left_out(found.leave_one_out),
         by_ipc,
     ]
@@ -195,6 +203,14 @@ def p_cell(found: Score) -> str:
     if found.methods_p is None:
         return NOTHING
     return "<0.001" if found.methods_p < 0.001 else f"{found.methods_p:.3f}"
+
+
+def without_twins_cell(found: Score) -> str:
+    """`+0.33 [+0.02, +0.59]`; `too few`."""
+    bases = found.without_twins
+    if bases is None or bases.value is None:
+        return TOO_FEW
+    return signed(bases.value) + (f" {signed_range(bases.interval)}" if bases.interval else "")
 
 
 def _left_out(found: LeaveOneOut | None) -> str:
@@ -211,12 +227,11 @@ def _notes(scores: PoolScores) -> str:
     notes += [
         f"{_code(one)}: no loss of {plural(len(one.without_loss), 'subset')}." for one in scores.objectives if one.without_loss
     ]
-    if shares := [one.score.noise_share for one in scores.objectives if one.score.noise_share is not None]:
-        share = f"{100 * max(shares):.0f}%"
-        notes.append(f"Students' luck is about {share} of the variance of errors within IPC, and pulls every DCS towards 0.")
+    notes += _students_luck(scores)
     notes += [f"{escape(entry.title)}: {escape(entry.reason)}." for entry in NOT_EXPRESSIBLE]
     if exchanged := sorted({one.score.exchanged for one in scores.objectives if one.score.exchanged}):
-        notes.append(f"p: losses are exchanged among {' or '.join(map(str, exchanged))} selectors.")
+        groups = [" and among ".join(map(str, one)) for one in exchanged]
+        notes.append(f"p: losses are exchanged among {', or among '.join(groups)} selectors.")
     if scores.diverged:
         notes.append(f"Diverged, without an error: {plural(scores.diverged, 'student')}.")
     lacking = scores.planned - scores.students
@@ -230,6 +245,18 @@ def _errors_section(scores: PoolScores) -> list[str]:
         return []
     text = "How much the subsets that count differ in quality at the same size (top-1 error, %):"
     return ["### Errors of the subsets", text, _spread_table(scores), *_excluded(scores)]
+
+
+def _students_luck(scores: PoolScores) -> list[str]:
+    found = [one.score for one in scores.objectives if one.score.noise_share is not None]
+    if not found:
+        return []
+    most = max(found, key=lambda one: one.noise_share)
+    ipc, share = most.noisiest
+    return [
+        f"Students' luck is about {100 * most.noise_share:.0f}% of the variance of errors within IPC ({100 * share:.0f}% at IPC "
+        f"{ipc}), and pulls every DCS towards 0."
+    ]
 
 
 def _spread_table(scores: PoolScores) -> str:
@@ -254,19 +281,34 @@ def _excluded(scores: PoolScores) -> list[str]:
     if not scores.excluded:
         return []
     rule = scores.pool.recipe.exclusion
-    lines = [f"- {name}: {escape(reason)}." for name, reason in scores.excluded.items()]
     head = (
         f"Not counted, by the rule in the pool file (error above Random's at that IPC by more than {rule.points:g} points, or by "
         f"more than {100 * rule.relative:g}% of it where that is more):"
     )
-    return [head, "\n".join(lines)]
+    return [head, "\n".join(f"- {name}: {escape(reason)}." for name, reason in scores.excluded.items())]
+
+
+def _verdicts(scores: PoolScores) -> list[str]:
+    """The answer first: which losses track errors beyond what twins bring, by p below 5%."""
+    tested = [one for one in scores.objectives if one.score.methods_p is not None]
+    if not tested:
+        return []
+    sure = [one for one in tested if one.score.methods_p < ALPHA]
+    kinds = {
+        "Aligned beyond what twins bring": [one for one in sure if one.score.primary > one.score.chance],
+        "Misleading beyond it": [one for one in sure if one.score.primary < one.score.chance],
+        "Not told apart from a loss that says nothing": [one for one in tested if one not in sure],
+    }
+    lines = [f"- {kind} (p {'<' if one_of[0] in sure else '>='} {ALPHA}): {listed([_code(one) for one in one_of])}."
+             for kind, one_of in kinds.items() if one_of]  # fmt: skip
+    return ["\n".join(lines)]
 
 
 def _on_corrupted_images(scores: PoolScores) -> list[str]:
     """Nothing before the first student is measured on them."""
     if not scores.corrupted.students:
         return []
-    headers = ["Objective", "DCS", "95%, selectors", "95%, subsets", "p", "m", "By severity"]
+    headers = ["Objective", "DCS", "95%, selectors", "p", "Without twins", "m", "By severity"]
     rows = [[_heading(one), *_cells(one)[:5], severity_cell(one)] for one in scores.on_corrupted]
     notes = [f"- {_code(one)}: {escape(flag)}." for one in scores.on_corrupted for flag in one.score.flags]
     text = CORRUPTED.format(done=scores.corrupted.students, planned=scores.planned)

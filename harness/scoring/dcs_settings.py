@@ -10,10 +10,10 @@ from harness.scoring.markdown import table
 HEADING = "### Settings of the losses"
 MEANING = """\
 *Draws*: how many values a loss is the mean of: random networks, or pairs of an expert and a start epoch. *Noise*: at most this
-share of the variance of losses within IPC is luck of the draws (mean squared standard error over that variance); every subset
-meets the same draws, and what a draw does to all alike moves no rank. Where it is small, a weak correlation is not for want of
-draws. The share counts losses as they are, the DCS ranks them: one far-off loss makes the share small. Parameters of an
-augmentation are left out."""
+share of the variance of losses within IPC is luck of the draws (mean squared standard error over that variance; in brackets the
+size where it is largest); every subset meets the same draws, and what a draw does to all alike moves no rank. Where it is small,
+a weak correlation is not for want of draws. The share counts losses as they are, the DCS ranks them: one far-off loss makes the
+share small. Parameters of an augmentation are left out, and `most_batches 0` means all."""
 
 
 def settings_section(scores: PoolScores) -> list[str]:
@@ -24,7 +24,8 @@ def settings_section(scores: PoolScores) -> list[str]:
         if not one.is_own
     ]  # fmt: skip
     headers = ["Objective", "Version", "Draws", "Noise", "Settings", "Identity"]
-    notes = "\n".join(f"- {note}" for one in scores.objectives if not one.is_own and (note := _led_away(one)))
+    notes = [note for one in scores.objectives if not one.is_own for note in (_led_away(one), _labelled(one, scores)) if note]
+    notes = "\n".join(f"- {note}" for note in notes)
     return [HEADING, MEANING, table(headers, rows), *([notes] if notes else [])] if rows else []
 
 
@@ -38,6 +39,13 @@ def _led_away(one: ObjectiveScore) -> str:
         f"`{one.objective}`: {away} of {len(one.points)} losses exceed {unmoved:g}, that of a student that does not move: "
         "training on those sets leads away from the experts' goal, and their losses tell how far."
     )
+
+
+def _labelled(one: ObjectiveScore, scores: PoolScores) -> str:
+    """Which network gives a loss its soft labels. Empty where there are none."""
+    if DECLARED[one.objective].settings.get("labels") != "teacher":
+        return ""
+    return f"`{one.objective}`: its labels are those of the observer, {scores.pool.recipe.observer}."
 
 
 def _stated(one: ObjectiveScore, dataset: str) -> list[str]:
@@ -62,7 +70,8 @@ def _noise(one: ObjectiveScore) -> tuple[str, str]:
         return "nothing drawn", "none"
     if one.noise.share is None:
         return draws, "not known: one draw has no standard error" if most == 1 else "not known"
-    return draws, f"{100 * one.noise.share:.1f}%"
+    ipc, most = one.noise.most
+    return draws, f"{100 * one.noise.share:.1f}% (IPC {ipc}: {100 * most:.0f}%)"
 
 
 def stale_notes(scores: PoolScores) -> list[str]:

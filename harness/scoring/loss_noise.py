@@ -19,10 +19,12 @@ class LossNoise:
         share: mean squared standard error over the variance of losses, each within an IPC, mean over IPCs weighted by their
             subsets; 0 to 1. At most this much is noise: every subset meets the same draws, and what a draw does to all of them
             alike stands in each standard error and moves no rank. None where nothing has a standard error, as of one draw.
+        most: the IPC with the largest such share, and that share; None with `share`.
     """
 
     draws: tuple[int, int]
     share: float | None
+    most: tuple[int, float] | None = None
 
 
 def loss_noise(rows: Sequence[LossRow], ipc_of: Mapping[str, int]) -> LossNoise | None:
@@ -34,9 +36,11 @@ def loss_noise(rows: Sequence[LossRow], ipc_of: Mapping[str, int]) -> LossNoise 
     for row in used:
         if row.standard_error is not None:
             by_ipc[ipc_of[row.subset]].append(row)
-    shares = [share for of_one in by_ipc.values() for share in [_share(of_one)] * len(of_one) if share is not None]
+    shares = {ipc: share for ipc, of_one in by_ipc.items() if (share := _share(of_one)) is not None}
+    weighted = [share for ipc, share in shares.items() for _ in by_ipc[ipc]]
     draws = [row.draws for row in used]
-    return LossNoise((min(draws), max(draws)), fmean(shares) if shares else None)
+    most = max(shares.items(), key=lambda one: one[1]) if shares else None
+    return LossNoise((min(draws), max(draws)), fmean(weighted) if weighted else None, most)
 
 
 def _share(rows: Sequence[LossRow]) -> float | None:

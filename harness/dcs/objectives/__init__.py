@@ -44,4 +44,6 @@ def find_objective(name: str) -> Objective:
     if name in DECLARED:
         return DECLARED[name]
     reason = next((f"{one.title}: {one.reason}" for one in NOT_EXPRESSIBLE if one.name == name), "")
+    if name in OBJECTIVE_OF_METHOD:
+        reason = f"the loss of the method {name} is called {OBJECTIVE_OF_METHOD[name]}"
     raise UsageError(f"no objective {name!r}", why=reason, fix=f"choose one of: {', '.join(OBJECTIVES)}")
