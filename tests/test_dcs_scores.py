@@ -278,7 +278,26 @@ def test_clean_errors_settle_which_subsets_count_on_corrupted_images(root, pool)
     assert scores.corrupted.measured.keys() - scores.corrupted.counted.keys() == scores.excluded.keys()
 
 
-@pytest.mark.parametrize("subsets", [0, 1, 20])
+def test_where_nothing_is_measured_on_corrupted_images_the_command_says_how_to_measure(root, pool, hlbench, tmp_path):
+    path = str(loss_file(tmp_path / "own.csv", pool))
+    code, out, err = hlbench("dcs", "--dataset", "digits", "--losses", path, "--ood")
+    assert (code, out) == (1, "")
+    assert "no student of the pool has been looked up on corrupted images" in err
+    assert "hlbench pool train --ood --dataset digits" in err
+
+
+def test_losses_that_were_saved_are_scored_by_their_name_and_saving_says_what_it_replaces(root, pool, hlbench, tmp_path):
+    path = str(loss_file(tmp_path / "own.csv", pool))
+    told = [hlbench("dcs", "--dataset", "digits", "--losses", path, "--save", "my-loss")[2] for _ in range(2)]
+    assert f"{len(pool.subsets)} losses saved as my-loss; hlbench leaderboard shows them" in told[0]
+    assert f"instead of {len(pool.subsets)} that were saved under that name" in told[1]
+    code, out, err = hlbench("dcs", "my-loss", "--dataset", "digits", "--json")
+    assert code == 0, err
+    assert [one["objective"] for one in json.loads(out)["objectives"]] == ["my-loss"]
+    assert "is called rded_realism" in hlbench("dcs", "rded", "--dataset", "digits")[2]
+
+
+@pytest.mark.parametrize("subsets", [1, 20])
 def test_too_few_measured_on_corrupted_images_is_said_and_is_no_error(root, pool, hlbench, tmp_path, subsets):
     few = {subset.id for subset in pool.subsets[:subsets]}
     write_table(root, pool, by_size_and_quality, lambda subset: by_size_and_quality(subset) if subset.id in few else ())

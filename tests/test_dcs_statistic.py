@@ -424,7 +424,7 @@ def test_p_over_selectors_is_the_share_of_all_deals_of_whole_profiles_those_of_u
     assert found.p == pytest.approx(exact, abs=0.02)
     assert found.chance == pytest.approx(centre, abs=0.02)
     assert 0.01 < exact < 0.99
-    assert found.p != exchange_test(strata_of(counted), counted, [], 20_000, seed=0).p  # without them shapes differ
+    assert exchange_test(strata_of(counted), counted, [], 20_000, seed=0) is None  # without them shapes differ
 
 
 def test_draws_of_one_selector_are_no_selectors_of_their_own_and_the_order_of_points_changes_nothing():
