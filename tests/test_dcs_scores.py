@@ -398,6 +398,8 @@ def test_losses_are_computed_and_kept_before_any_student_is_looked_up(root, pool
     LossRow("dm", "a" * 11, "ipc1-random-d0", "b" * 12, 1.0, None, 1),
     LossRow("dm", "a" * 12, "../x", "b" * 12, 1.0, None, 1),
     LossRow("dm", "a" * 12, "ipc1-random-d0", "", 1.0, None, 1),
+    LossRow("dm", "a" * 12, "ipc1-random-d0", "b" * 12, 1.0, None, 0),
+    LossRow("dm", "a" * 12, "ipc1-random-d0", "b" * 12, 1.0, -0.1, 2),
 ])  # fmt: skip
 def test_names_and_hashes_of_a_strangers_table_have_a_fixed_form(tmp_path, row):
     write_losses(tmp_path / "losses.csv", [row])
@@ -434,6 +436,19 @@ def test_losses_of_another_identity_are_told_with_the_command_that_renews_them(r
     assert "hlbench dcs dm --dataset digits" in out
     write_losses(losses_path(root, pool), lines)
     assert "its losses are of identity" not in hlbench("dcs", "--dataset", "digits")[1]
+
+
+def test_a_damaged_table_names_the_line_and_advises_nothing_that_would_lose_losses(tmp_path):
+    rows = [LossRow("dm", "a" * 12, f"ipc{ipc}-random-d0", "b" * 12, 1.0, None, 1) for ipc in range(1, 10)]
+    write_losses(tmp_path / "losses.csv", rows)
+    lines = (tmp_path / "losses.csv").read_text().split("\n")
+    lines[4] = lines[4].replace("a" * 12, "c" * 12)
+    (tmp_path / "losses.csv").write_text("\n".join(lines))
+    with pytest.raises(CheckFailed) as caught:
+        read_losses(tmp_path / "losses.csv")
+    assert caught.value.where.endswith("losses.csv, near line 5")
+    assert "restore" in caught.value.fix
+    assert "delete" not in caught.value.fix
 
 
 def test_own_losses_may_not_stand_beside_a_name_that_is_too_alike(tmp_path):
