@@ -17,7 +17,8 @@ The tests' sizes are the shares of p <= 0.05 when loss and quality are independe
 exchange their losses of all sizes; "at each IPC": subsets with their twins exchange them at each IPC apart, which takes sizes for
 independent and holds only where they are; "twins as points" permutes a twin apart from its base too, as if it were another
 subset. "Worst dropped": the subsets of the highest error are not counted, as by a pool's rule. The last table is the power of the
-test over selectors, where there is a relation.
+test over selectors, where there is a relation. "Interval above 0": how often the interval over selectors lies above 0 though loss
+and quality are independent, by what twins bring; "without twins: off 0": how often that of the subsets alone does not hold 0.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def main() -> int:
     heads = ["design", "score's own mean", "cover", "holds", "selectors: cover", "without noise", "cover", "percentile: cover"]
     print(tabulate(covers, headers=[*heads, "width"], floatfmt=".3f"))
     print(f"{POOLS} pools a design: ± {half_width(0.95, POOLS):.3f} on a cover\n")
-    heads = ["p <= 0.05 over selectors", "holds", "at each IPC", "twins as points"]
+    heads = ["p <= 0.05 over selectors", "holds", "at each IPC", "twins as points", "interval above 0", "without twins: off 0"]
     sizes = [sized(design, np.random.default_rng([1, place])) for place, design in enumerate(NULLS)]
     print(tabulate(sizes, headers=["null", *heads], floatfmt=".3f"))
     print(f"{POOLS} pools a null: ± {half_width(SIZE, POOLS):.3f}\n")
@@ -131,16 +132,21 @@ def own_means(design: Design, random: np.random.Generator) -> tuple[float, float
 
 def sized(design: Design, random: np.random.Generator) -> list[str | float]:
     """One line of the table of the tests' sizes."""
-    selectors = clusters = apart = 0
+    selectors = clusters = apart = above = off = 0
     for number in range(POOLS):
         points = simulated(design, random)
         counted, uncounted = parted(points, design.dropped)
-        selectors += exchange_test(strata_of(counted), counted, uncounted, PERMUTATIONS, number)[0] <= SIZE
+        selectors += exchange_test(strata_of(counted), counted, uncounted, PERMUTATIONS, number).p <= SIZE
         clusters += permutation_test(strata_of(counted), PERMUTATIONS, number)[0] <= SIZE
         as_points = strata_of([replace(point, cluster=point.subset) for point in counted])
         apart += permutation_test(as_points, PERMUTATIONS, number)[0] <= SIZE
+        found = score(counted, resamples=RESAMPLES, permutations=1, seed=number)
+        above += found.methods_interval[0] > 0
+        low, high = found.without_twins.interval or (0.0, 0.0)
+        off += low > 0 or high < 0
     holds = abs(selectors / POOLS - SIZE) <= half_width(SIZE, POOLS)
-    return [design.title, selectors / POOLS, "yes" if holds else "no", clusters / POOLS, apart / POOLS]
+    shares = [count / POOLS for count in (clusters, apart, above, off)]
+    return [design.title, selectors / POOLS, "yes" if holds else "no", *shares]
 
 
 def parted(points: list[Point], dropped: float) -> tuple[list[Point], list[Point]]:
