@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD
 from harness.dcs.statistic import TOO_FEW, LeaveOneOut, Score
-from harness.scoring import cells
 from harness.scoring.cells import NOTHING, listed, plural, signed, signed_range
-from harness.scoring.dcs import ObjectiveScore, PoolScores, spreads
+from harness.scoring.dcs import ObjectiveScore, PoolScores
+from harness.scoring.dcs_errors import errors_section
 from harness.scoring.dcs_preferences import preferences_section
 from harness.scoring.dcs_reported import ReportedScore, comparison_section, reported_section
 from harness.scoring.dcs_settings import settings_section, stale_notes
@@ -17,7 +17,7 @@ from harness.scoring.markdown import GENERATED, escape, file_link, table
 from harness.scoring.places import Places
 from harness.submissions import Submission
 
-ALPHA = 0.05
+ALPHA = 0.05  # p below it: a page says that the loss is aligned, or misleads
 
 MEANING = """\
 The Distillation Correlation Score (DCS, arXiv 2604.18811, section 4) asks of a loss: of many fixed subsets of the training
@@ -158,7 +158,7 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure],
         *settings_section(scores),
         *comparison_section(scores, reported),
         *preferences_section(scores),
-        *_errors_section(scores),
+        *errors_section(scores),
         *images,
         *_on_corrupted_images(scores),
     ]
@@ -177,9 +177,8 @@ def _objectives_table(objectives: Sequence[ObjectiveScore]) -> str:
 def _cells(one: ObjectiveScore) -> list[str]:
     found = one.score
     of_all = NOTHING if one.of_all is None else signed(one.of_all)
-    by_ipc = (
-        listed([f"{each.ipc}: {each.reason if each.value is None else signed(each.value)}" for each in found.per_ipc]) or NOTHING
-    )
+    by_ipc = [f"{each.ipc}: {each.reason if each.value is None else signed(each.value)}" for each in found.per_ipc]
+    by_ipc = listed(by_ipc) or NOTHING
     size = f"{found.m} in {found.strata}"
     if found.primary is None:
         return [found.reason, NOTHING, NOTHING, NOTHING, size, of_all, NOTHING, NOTHING, NOTHING, NOTHING, by_ipc]
@@ -240,13 +239,6 @@ def _notes(scores: PoolScores) -> str:
     return "\n".join(f"- {note}" for note in notes)
 
 
-def _errors_section(scores: PoolScores) -> list[str]:
-    if not scores.students:
-        return []
-    text = "How much the subsets that count differ in quality at the same size (top-1 error, %):"
-    return ["### Errors of the subsets", text, _spread_table(scores), *_excluded(scores)]
-
-
 def _students_luck(scores: PoolScores) -> list[str]:
     found = [one.score for one in scores.objectives if one.score.noise_share is not None]
     if not found:
@@ -257,35 +249,6 @@ def _students_luck(scores: PoolScores) -> list[str]:
         f"Students' luck is about {100 * most.noise_share:.0f}% of the variance of errors within IPC ({100 * share:.0f}% at IPC "
         f"{ipc}), and pulls every DCS towards 0."
     ]
-
-
-def _spread_table(scores: PoolScores) -> str:
-    headers = ["IPC", "Subsets and twins", "Lowest error", "of", "Random", "Highest error", "of", "Range, points"]
-    rows = [
-        [
-            str(one.ipc),
-            str(one.subsets),
-            cells.number(one.lowest),
-            one.lowest_subset,
-            cells.number(one.random),
-            cells.number(one.highest),
-            one.highest_subset,
-            cells.number(one.highest - one.lowest),
-        ]
-        for one in spreads(scores)
-    ]
-    return table(headers, rows)
-
-
-def _excluded(scores: PoolScores) -> list[str]:
-    if not scores.excluded:
-        return []
-    rule = scores.pool.recipe.exclusion
-    head = (
-        f"Not counted, by the rule in the pool file (error above Random's at that IPC by more than {rule.points:g} points, or by "
-        f"more than {100 * rule.relative:g}% of it where that is more):"
-    )
-    return [head, "\n".join(f"- {name}: {escape(reason)}." for name, reason in scores.excluded.items())]
 
 
 def _verdicts(scores: PoolScores) -> list[str]:
