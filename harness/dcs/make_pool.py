@@ -88,6 +88,12 @@ def kept_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection
     return {name: np.array(json.loads(path.read_bytes())["rows"], np.int64) for name, path in paths.items()}
 
 
+def ids_kept(root: Path, pool: Pool, only: Collection[str]) -> list[str]:
+    """Of the subsets `only` those whose index file lies in the workspace, so that neither split nor recording is needed."""
+    chosen = [subset for subset in pool.subsets if subset.id in only]
+    return [subset.id for subset in chosen if _is_kept(workspace(root, pool) / index_path(pool, subset), subset)]
+
+
 def checked_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """As `select_rows`, of a pool that has its subsets, and compared with their hashes.
 
