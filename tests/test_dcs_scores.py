@@ -25,7 +25,7 @@ from harness.dcs.loss_table import LossRow, losses_path, put_losses, read_losses
 from harness.dcs.losses import SETS_BETWEEN_WRITES, identity_of, update_losses
 from harness.dcs.objective import Objective, Scene
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective, objective_titles
-from harness.dcs.pool import find_pool, pool_ids, pool_rows
+from harness.dcs.pool import find_pool, pool_ids, pool_rows, workspace
 from harness.dcs.statistic import primary_of, score
 from harness.errors import CheckFailed, UsageError
 from harness.scoring.board import build_boards
@@ -436,6 +436,21 @@ def test_losses_of_another_identity_are_told_with_the_command_that_renews_them(r
     assert "hlbench dcs dm --dataset digits" in out
     write_losses(losses_path(root, pool), lines)
     assert "its losses are of identity" not in hlbench("dcs", "--dataset", "digits")[1]
+
+
+def test_without_the_recording_losses_are_of_the_subsets_whose_index_files_are_here(root, pool, hlbench):
+    asked = ("dcs", "rded_realism", "--dataset", "digits", "--most-ipc", "1")
+    pool_rows(root, pool, None, ["ipc1-random-d0", "ipc1-cal-d0"])
+    shutil.rmtree(root / "dynamics")
+    code, _, err = hlbench(*asked)
+    assert code == 0, err
+    count = sum(subset.ipc == 1 for subset in pool.subsets)
+    assert f"{count - 2} of {count} subsets are passed over: no training dynamics" in err
+    found = {line.subset for line in read_losses(losses_path(root, pool))}
+    assert found == {"ipc1-random-d0", "ipc1-cal-d0"}
+    shutil.rmtree(workspace(root, pool))
+    assert "needs its recording" in hlbench(*asked)[2]
+    assert {line.subset for line in read_losses(losses_path(root, pool))} == found
 
 
 def test_a_damaged_table_names_the_line_and_advises_nothing_that_would_lose_losses(tmp_path):
