@@ -54,7 +54,9 @@ def test_twins_are_left_out_and_subsets_without_a_loss_are_not_ranked(root):
     pool = put(root, lambda one: None if one.method == "cal" else -5.0 if one.twin_of else float(one.method == "graphcut"))
     found = preferences(root)
     assert (found["cal"]["`dm`"], found["graphcut"]["`dm`"]) == ("-", "1.00")
-    assert mean_ranks(pool, {"ipc1-random-d0": 3.0}) == {}  # alone at its size
+    draws = {f"ipc1-random-d{draw}": float(draw) for draw in range(3)}
+    assert mean_ranks(pool, draws) == {}  # one selector is alone at this size
+    assert mean_ranks(pool, draws | {"ipc1-cal-d0": 9.0})["cal"] == 1.0
 
 
 def test_students_settle_the_order_of_the_rows(root):
@@ -77,6 +79,7 @@ def test_losses_without_students_have_a_page_that_says_so_and_no_figure(root):
         r"\| `dm` +\| 1 +\| 20 +\| [0-9.]+% \(IPC [0-9]+: [0-9]+%\) +\|", page.split("### Settings")[1]
     )  # draws and noise
     found = preferences(root)
+    assert f"of {len(pool.subsets)} with twins: `dm` {sum(one.ipc < 20 for one in pool.subsets)}." in page
     assert "Error" not in found["random"]
     assert found["random"]["Sizes"] == "1, 2, 4, 10"
     assert next(iter(found)) == "random"  # the pool's order

@@ -40,18 +40,25 @@ def preferences_section(scores: PoolScores) -> list[str]:
         for method in order
     ]
     text = MEANING.format(errors=OF_ERRORS if errors else "")
-    return [HEADING, text, table(["Selector", "Sizes", *columns], rows)]
+    return [HEADING, text, table(["Selector", "Sizes", *columns], rows), *_incomplete(scores)]
+
+
+def _incomplete(scores: PoolScores) -> list[str]:
+    """Of which losses not all subsets are known, so that their ranks are among fewer. Nothing where all are."""
+    of_all = len(scores.pool.subsets)
+    lacking = [f"`{one.objective}` {len(one.losses)}" for one in scores.objectives if len(one.losses) < of_all]
+    return [f"Ranked among the subsets that have the loss, of {of_all} with twins: {listed(lacking)}."] if lacking else []
 
 
 def mean_ranks(pool: Pool, values: Mapping[str, float]) -> dict[str, float]:
     """Selector -> mean over its base subsets that have a value of (r - 1) / (n - 1), r the mid-rank among the n of their IPC.
 
-    Sizes at which fewer than two subsets have a value say nothing and are left out.
+    Sizes at which fewer than two selectors have a value say nothing and are left out.
     """
     ranks: dict[str, list[float]] = defaultdict(list)
     for ipc in pool.recipe.ipc:
         subsets = [one for one in pool.subsets if one.ipc == ipc and one.twin_of is None and one.id in values]
-        if len(subsets) > 1:
+        if len({one.method for one in subsets}) > 1:
             found = (rankdata([values[one.id] for one in subsets]) - 1) / (len(subsets) - 1)
             for subset, rank in zip(subsets, found, strict=True):
                 ranks[subset.method].append(float(rank))
