@@ -29,7 +29,7 @@ from harness.training.train_teacher import train_teacher
 from harness.training.verify_teacher import verify_teacher, verify_teachers
 
 CIFAR = ["cifar10/convnet-d3", "cifar100/convnet-d3"]
-AWAITING_DATA = ["tiny-imagenet/convnet-d4", *CIFAR]
+AWAITING_DATA = ["tiny-imagenet/convnet-d4", "tiny-imagenet/convnet-d4-bn", *CIFAR]
 MEASURED = [known for known in teachers.teacher_ids(ROOT) if known.startswith("digits/")]
 MLP = {"architecture": "mlp", "stem": "none", "norm": "none", "depth": 2, "width": 128, "parameters": 411146}
 
