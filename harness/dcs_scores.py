@@ -21,7 +21,7 @@ from harness.errors import CheckFailed, EnvironmentProblem, UsageError
 from harness.scoring import cells
 from harness.scoring.dcs import Errors, ObjectiveScore, look_up, score_losses
 from harness.scoring.dcs import score_objectives as score_table
-from harness.scoring.dcs_page import dcs_cell, named, severity_cell
+from harness.scoring.dcs_page import dcs_cell, named, severity_cell, without_twins_cell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,7 +220,7 @@ def score_rows(found: Sequence[ObjectiveScore], ood: bool = False) -> list[dict[
         {
             "objective": named(one),
             "DCS": dcs_cell(one),
-            "p": "-" if one.score.methods_p is None else f"{one.score.methods_p:.4f}",
+            "without twins": "-" if one.score.primary is None else without_twins_cell(one.score),
             "given size": "-" if one.score.partial is None else f"{one.score.partial:+.2f}",
             "raw": "-" if one.score.raw is None else f"{one.score.raw:+.2f}",
             "nothing excluded": "-" if one.of_all is None else f"{one.of_all:+.2f}",
