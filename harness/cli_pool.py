@@ -1,4 +1,4 @@
-"""`hlbench pool`: make, show, verify, train, table."""
+"""`hlbench pool`: make, show, verify, rows, train, table."""
 
 from __future__ import annotations
 
@@ -76,6 +76,19 @@ def pool_verify(dataset: DatasetName, student: OfStudent = None, data: Data = No
     )
 
 
+@pool_app.command("rows", epilog="Example: hlbench pool rows --dataset tiny-imagenet")
+def pool_rows_stored(dataset: DatasetName, student: OfStudent = None, data: Data = None) -> None:
+    """Store the rows of every subset in the project, so that nobody else needs the recording they are selected by."""
+    from harness.dcs.lookup import frozen_pool
+    from harness.dcs.make_pool import checked_rows
+    from harness.dcs.stored_rows import store_rows, stored_path
+
+    root = project_root()
+    pool = frozen_pool(root, dataset, student)
+    count, path = store_rows(root, pool, checked_rows(root, pool, data)), stored_path(root, dataset)
+    print(f"{path.relative_to(root)}: rows of {count} subsets, {path.stat().st_size:,} bytes; twins follow from them.")
+
+
 @pool_app.command("train", epilog="Example: hlbench pool train --dataset digits --ipc 1,2 --workers 2")
 def pool_train(
     dataset: DatasetName,
@@ -91,9 +104,9 @@ def pool_train(
     data: Data = None,
     again: Annotated[bool, typer.Option("--again", help="Also those whose row is committed, as to reproduce them.")] = False,
 ) -> None:
-    """Train the students of a pool that have no row and no record yet, small IPC first. Run it again to resume."""
+    """Train the students of a pool that have no row and no record yet, here or on the boards; small IPC first. Resumes."""
     from harness import plan, progress, reports
-    from harness.dcs.lookup import frozen_pool, pool_units, without_row
+    from harness.dcs.lookup import frozen_pool, pool_units, to_train
     from harness.dcs.pool import pool_rows, workspace
     from harness.runner import default_workers
     from harness.work import Machine
@@ -104,9 +117,10 @@ def pool_train(
     units = [unit for _, unit in wanted]
     if shard is not None:  # of all of them, so that the parts stay the same while rows are added
         units = plan.take_shard(units, *shard_of(shard))
-    lacking = units if again else without_row(root, pool, units, ood)
+    lacking = units if again else to_train(root, pool, units, ood)
     if len(lacking) < len(units):
-        print(f"{len(units) - len(lacking)} of {len(units)} students have their row in the table.", file=sys.stderr)
+        told = f"{len(units) - len(lacking)} of {len(units)} students are in the table or on the boards."
+        print(told, file=sys.stderr)
     units = lacking
     if ood:
         units = plan.with_ood(units)

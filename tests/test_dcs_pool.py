@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import load_file, save
 from small_pool import DAY, ID, RECIPE, ROOT, pool_checkout, pool_file, small_pool
 
 from harness.canonical import sha256_hex
 from harness.datasets import load_split
 from harness.dcs.lookup import frozen_pool
-from harness.dcs.make_pool import MARK, checked_rows, make_pool, twin_rows
-from harness.dcs.pool import find_pool, planned, pool_ids, pool_rows, read_pool, workspace
+from harness.dcs.make_pool import MARK, checked_rows, ids_kept, make_pool
+from harness.dcs.pool import find_pool, planned, pool_ids, pool_rows, read_pool, twin_rows, workspace
+from harness.dcs.stored_rows import MOST_BYTES, store_rows, stored_ids, stored_path, stored_rows
 from harness.dynamics.artifact import read_spec
 from harness.errors import CheckFailed, ProtocolError, SubmissionError, UsageError
 from harness.freeze import freeze, summaries, verify
@@ -111,6 +113,68 @@ def test_kept_rows_need_neither_recording_nor_selection(tmp_path):
     shutil.rmtree(tmp_path / "dynamics")
     assert pool_rows(tmp_path, pool).keys() == before.keys()
     assert pool_rows(tmp_path, pool, only={"ipc1-random-d1"}).keys() == {"ipc1-random-d1"}
+
+
+def test_stored_rows_need_neither_recording_nor_index_files(tmp_path):
+    pool = small_pool(tmp_path)
+    before = pool_rows(tmp_path, pool)
+    assert store_rows(tmp_path, pool, before) == 6  # nine subsets, of which three are twins
+    for folder in ("dynamics", "made"):
+        shutil.rmtree(tmp_path / folder)
+    assert ids_kept(tmp_path, pool, ["ipc2-random-d0-twin", "ipc1-random-d1"]) == ["ipc1-random-d1", "ipc2-random-d0-twin"]
+    after = pool_rows(tmp_path, pool)
+    assert all(np.array_equal(before[name], after[name]) and after[name].dtype == np.int64 for name in before)
+
+
+def test_storing_twice_gives_the_same_bytes_and_keeps_what_another_pool_stored(tmp_path):
+    pool = small_pool(tmp_path)
+    path, rows = stored_path(tmp_path, "digits"), checked_rows(tmp_path, pool)
+    store_rows(tmp_path, pool, rows)
+    first = path.read_bytes()
+    store_rows(tmp_path, pool, rows)
+    assert path.read_bytes() == first
+    other = load_file(path) | {"ab" * 32: np.arange(10, dtype=np.int32)}
+    path.write_bytes(save(other))
+    assert store_rows(tmp_path, pool, rows) == 7
+
+
+def test_a_subset_that_is_not_stored_is_selected(tmp_path):
+    pool = small_pool(tmp_path)
+    rows, path = checked_rows(tmp_path, pool), stored_path(tmp_path, "digits")
+    store_rows(tmp_path, pool, rows)
+    entries = load_file(path)
+    del entries[pool.subsets[3].sha256]
+    path.write_bytes(save(entries))
+    lacking = {pool.subsets[3].id, pool.subsets[4].id}  # a subset and its twin
+    assert stored_ids(tmp_path, pool) == {subset.id for subset in pool.subsets} - lacking
+    assert pool_rows(tmp_path, pool).keys() == rows.keys()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda entries: {name: rows[::-1].copy() for name, rows in entries.items()}, "another hash than the pool states"),
+        (lambda entries: {name: rows.astype(np.float32) for name, rows in entries.items()}, "not one line of int32"),
+        (lambda entries: {name: rows.reshape(-1, 1) for name, rows in entries.items()}, "not one line of int32"),
+    ],
+)
+def test_stored_rows_that_were_altered_are_refused(tmp_path, damage, said):
+    pool = small_pool(tmp_path)
+    path = stored_path(tmp_path, "digits")
+    store_rows(tmp_path, pool, checked_rows(tmp_path, pool))
+    path.write_bytes(save(damage(load_file(path))))
+    with pytest.raises(CheckFailed, match=said) as caught:
+        stored_rows(tmp_path, pool, pool.subsets)
+    assert caught.value.where == str(path)
+    assert "version control" in caught.value.fix
+
+
+@pytest.mark.parametrize("data", [b"", b"not safetensors at all", bytes(MOST_BYTES + 1)], ids=["empty", "text", "too large"])
+def test_a_file_of_stored_rows_that_is_none_is_refused(tmp_path, data):
+    pool = small_pool(tmp_path)
+    stored_path(tmp_path, "digits").write_bytes(data)
+    with pytest.raises(CheckFailed, match="not as they were written"):
+        pool_rows(tmp_path, pool)
 
 
 def test_an_altered_hash_is_noticed(tmp_path):

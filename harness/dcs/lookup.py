@@ -1,7 +1,8 @@
 """The look-up table of a pool: the test error of students trained on its subsets, by ordinary units and the ordinary runner.
 
-Records lie in `made/dcs/<pool>/results`, which is not kept; the table made of them is, as one compact file. A row is believed
-only when its unit is the one that pool and protocol give, so neither can change under it. Torch-free.
+Records lie in `made/dcs/<pool>/results`, which is not kept; the table made of them is, as one compact file. A student that was
+trained for the boards is not trained again: its record gives the row. A row is believed only when its unit is the one that pool
+and protocol give, so neither can change under it. Torch-free.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from harness import canonical
+from harness.dcs.board_students import TrainedStudent, board_students, content_sha256
 from harness.dcs.lookup_rows import CORRUPTIONS, SEVERITIES, UNIT_DIGITS, Row, read_rows, table_text
 from harness.dcs.pool import RANDOM, Pool, Subset, check_protocol, index_path, read_pool, workspace
 from harness.errors import CheckFailed, ProtocolError, UsageError
 from harness.freeze import read_lock
 from harness.ood_records import ood_path, ood_record_of
 from harness.plan import Unit, choose_protocols, existing_record
-from harness.records import Record, record_path, unit_id
+from harness.records import record_path, unit_id
 from harness.strict_yaml import parse_model
 from harness.submissions import Submission
 from harness.whole_files import write_in_one_step
@@ -33,7 +34,6 @@ def table_path(root: Path, pool: Pool) -> Path:
 
 def subset_submission(pool: Pool, subset: Subset) -> Submission:
     """What is trained on: a coreset whose one draw is the subset's index. Follows from the pool file alone."""
-    entry = {"path": index_path(pool, subset).rpartition("/")[2], "sha256": subset.sha256, "size": subset.bytes}
     described = {
         "slug": subset.id,
         "repeats": subset.twin_of is not None,
@@ -46,7 +46,7 @@ def subset_submission(pool: Pool, subset: Subset) -> Submission:
         "ipc": subset.ipc,
         "method": subset.method,
         "split_fingerprint": pool.split_fingerprint,
-        "sets": ({"path": index_path(pool, subset), "content_sha256": canonical.digest([entry])},),
+        "sets": ({"path": index_path(pool, subset), "content_sha256": content_sha256(subset)},),
     }
     return parse_model(Submission, described, f"{pool.id}: {subset.id}", ProtocolError)
 
@@ -77,27 +77,33 @@ def pool_units(
     return units
 
 
-def without_row(root: Path, pool: Pool, units: Sequence[Unit], ood: bool = False) -> list[Unit]:
-    """Of the pool's `units` those that the committed table does not hold; `ood`: or holds without errors on corrupted images."""
-    rows = {(row.subset, row.seed): row for row in read_table(root, pool)}
+def to_train(root: Path, pool: Pool, units: Sequence[Unit], ood: bool = False) -> list[Unit]:
+    """Of the pool's `units` those whose student is neither in the committed table nor on the boards.
 
-    def held(row: Row | None) -> bool:
-        return row is not None and (not ood or bool(row.ood) or row.status == "diverged")
+    `ood`: nor measured there on corrupted images.
+    """
+    rows, boards = {(row.subset, row.seed): row for row in read_table(root, pool)}, board_students(root, pool)
 
-    return [unit for unit in units if not held(rows.get((unit.submission.slug, unit.seed)))]
+    def held(key: tuple[str, int]) -> bool:
+        row, student = rows.get(key), boards.get(key)
+        in_table = row is not None and (not ood or bool(row.ood) or row.status == "diverged")
+        return in_table or (row is None and student is not None and (not ood or ood_path(student.path).exists()))
+
+    return [unit for unit in units if not held((unit.submission.slug, unit.seed))]
 
 
 def update_table(root: Path, pool: Pool) -> list[Row]:
-    """Add what has been measured to the committed table; filled cells stay. Returns all rows in the pool's order.
+    """Add what has been measured, for the pool or for the boards, to the committed table; filled cells stay.
 
-    Raises CheckFailed for a row of the table that is not the pool's, or one that another student's errors on corrupted images
-    would fill; RecordError for a record that is not its unit's.
+    Returns all rows in the pool's order. Raises CheckFailed for a row of the table that is not the pool's, or one that another
+    student's errors on corrupted images would fill; RecordError for a record that is not its unit's.
     """
     units, kept = pool_units(root, pool), {(row.subset, row.seed): row for row in read_table(root, pool)}
+    boards = board_students(root, pool) if missing(pool, list(kept.values())) else {}
     for subset, unit in units:
         row = kept.get((subset.id, unit.seed))
-        if (row is None or _can_be_filled(row, unit)) and (record := existing_record(unit)) is not None:
-            measured = _row(subset, unit, record)
+        if (row is None or _can_be_filled(row, unit)) and (student := _student(unit, boards.get((subset.id, unit.seed)))):
+            measured = _row(subset, unit, student)
             if row is not None:
                 _require_same_student(table_path(root, pool), row, measured)
             kept[subset.id, unit.seed] = measured if row is None else replace(row, ood=measured.ood)
@@ -194,14 +200,21 @@ def check_frozen(root: Path, pool: Pool) -> None:
     check_protocol(root, pool)
 
 
-def _row(subset: Subset, unit: Unit, record: Record) -> Row:
+def _student(unit: Unit, of_boards: TrainedStudent | None) -> TrainedStudent | None:
+    """The pool's own where it was trained."""
+    record = existing_record(unit)
+    return of_boards if record is None else TrainedStudent(unit.record, record)
+
+
+def _row(subset: Subset, unit: Unit, student: TrainedStudent) -> Row:
+    record = student.record
     result, commit = record.result, record.environment.get("git_commit")
     code = f"{commit[:12]}{'+' if record.environment.get('git_dirty') else ''}" if commit else ""
     error, loss = (None, None) if result is None else (round(100 - result.top1, 4), round(result.test_loss, 5))
-    corrupted = ood_record_of(unit.record, record)
+    corrupted = ood_record_of(student.path, record)
     if corrupted is not None and corrupted.result.corruptions != CORRUPTIONS:
         raise CheckFailed(
-            "errors on corrupted images of another version", where=str(ood_path(unit.record)),
+            "errors on corrupted images of another version", where=str(ood_path(student.path)),
             why=f"corruptions {corrupted.result.corruptions}, the table holds those of version {CORRUPTIONS}",
             fix="delete the file and measure again: hlbench pool train --ood",
         )  # fmt: skip

@@ -11,7 +11,8 @@ import numpy as np
 from harness.canonical import file_sha256, sha256_hex
 from harness.coresets import SELECTORS, Source
 from harness.datasets import load_split
-from harness.dcs.pool import Method, Planned, Pool, Recipe, Subset, find_pool, index_path, planned, workspace
+from harness.dcs.pool import Method, Planned, Pool, Recipe, Subset, find_pool, index_path, planned, twin_rows, workspace
+from harness.dcs.stored_rows import stored_ids, stored_rows
 from harness.dynamics.artifact import open_dynamics
 from harness.dynamics.places import find_folder
 from harness.errors import CheckFailed, HlbenchError, UsageError
@@ -73,25 +74,24 @@ def select_rows(
     return rows
 
 
-def twin_rows(rows: np.ndarray, ipc: int) -> np.ndarray:
-    """The first half of each class twice, row by row: int64 [classes * ipc] from as many, class by class, `ipc` even."""
-    return np.repeat(rows.reshape(-1, ipc)[:, : ipc // 2], 2, axis=1).ravel()
-
-
 def kept_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """As `harness.dcs.pool.pool_rows`."""
     chosen = [subset for subset in pool.subsets if only is None or subset.id in only]
     paths = {subset.id: workspace(root, pool) / index_path(pool, subset) for subset in chosen}
-    absent = [subset.id for subset in chosen if not _is_kept(paths[subset.id], subset)]
-    for name, rows in (checked_rows(root, pool, data, absent) if absent else {}).items():
+    absent = [subset for subset in chosen if not _is_kept(paths[subset.id], subset)]
+    found = stored_rows(root, pool, absent) if absent else {}
+    if lacking := [subset.id for subset in absent if subset.id not in found]:
+        found |= checked_rows(root, pool, data, lacking)
+    for name, rows in found.items():
         write_in_one_step(paths[name], index_bytes(rows))  # shards may write the same file at once
     return {name: np.array(json.loads(path.read_bytes())["rows"], np.int64) for name, path in paths.items()}
 
 
 def ids_kept(root: Path, pool: Pool, only: Collection[str]) -> list[str]:
-    """Of the subsets `only` those whose index file lies in the workspace, so that neither split nor recording is needed."""
+    """Of the subsets `only` those whose rows are stored or lie in the workspace: they need neither split nor recording."""
+    stored, folder = stored_ids(root, pool), workspace(root, pool)
     chosen = [subset for subset in pool.subsets if subset.id in only]
-    return [subset.id for subset in chosen if _is_kept(workspace(root, pool) / index_path(pool, subset), subset)]
+    return [subset.id for subset in chosen if subset.id in stored or _is_kept(folder / index_path(pool, subset), subset)]
 
 
 def checked_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection[str] | None = None) -> dict[str, np.ndarray]:

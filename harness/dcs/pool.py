@@ -282,10 +282,16 @@ def index_path(pool: Pool, subset: Subset) -> str:
     return f"submissions/{subset.id}/{pool.recipe.dataset}-ipc{subset.ipc}/draw0.json"
 
 
+def twin_rows(rows: np.ndarray, ipc: int) -> np.ndarray:
+    """The first half of each class twice, row by row: int64 [classes * ipc] from as many, class by class, `ipc` even."""
+    return rows.reshape(-1, ipc)[:, : ipc // 2].repeat(2, axis=1).ravel()
+
+
 def pool_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """Subset id -> int64 rows [classes * IPC], class by class, a twin's with repeats; equal to the hashes of the pool.
 
-    Index files of the workspace are read, and those that are not there selected and written. `only`: of these ids; None: all.
+    Index files of the workspace are read; those that are not there are written, from rows stored in the project or else selected
+    by the pool's recording. `only`: of these ids; None: all.
     Raises CheckFailed naming subsets that differ; UsageError or EnvironmentProblem when split or recording are needed, not here.
     """
     from harness.dcs.make_pool import kept_rows
