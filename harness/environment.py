@@ -27,6 +27,7 @@ def describe_environment(device: str) -> dict[str, str | int | bool | None]:
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}",
         "cpu": cpu_model(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),  # on virtual machines the model's name may not tell
         "threads": torch.get_num_threads(),
         "device": device,
         "gpu": torch.cuda.get_device_name(device) if on_gpu else None,

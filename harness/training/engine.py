@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from harness.errors import EnvironmentProblem
 from harness.protocols import Protocol
+from harness.training.bf16 import emulated_autocast, multiplies_bf16
 
 # Images/s (benchmarks/train_step.py: ConvNet-D4, 64 px, batch 256, DSA included) on two AVX512-BF16 cores: fp32 68, bf16
 # 119, bf16 compiled in micro-batches of 32: 324, 16: 376, 8: 360 to 399, 4: 359; on one core of the two, 16: 189, 8: 198 to 216.
@@ -33,10 +34,16 @@ class Engine:
     threads: int
     precision: str
 
+    @property
+    def emulates_bf16(self) -> bool:
+        return self.device == "cpu" and self.precision == "bf16-autocast" and not multiplies_bf16()
+
     def as_record(self) -> dict[str, str | int | bool | None]:
-        return asdict(self)
+        return asdict(self) | {"emulates_bf16": self.emulates_bf16}
 
     def autocast(self) -> AbstractContextManager:
+        if self.emulates_bf16:
+            return emulated_autocast()
         kind = self.device.split(":")[0]
         return torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16-autocast")
 

@@ -1,0 +1,129 @@
+"""Rules of `harness/training/bf16.py`: emulated bf16 is bf16, forward and backward; products alone are replaced, if asked."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from harness.paths import project_root
+from harness.protocols import find_protocol
+from harness.training import engine as engine_module
+from harness.training.bf16 import emulated_autocast
+from harness.training.engine import Engine
+from harness.training.seeding import generator_for
+from harness.training.students import build_student
+
+
+def native_autocast():
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def whole_numbers(*shape: int, seed: int) -> torch.Tensor:
+    """Small whole numbers: their products and sums are exact in fp32, in whatever order, and only the last rounding is left."""
+    return torch.randint(-8, 9, shape, generator=torch.Generator().manual_seed(seed)).float().requires_grad_()
+
+
+def convolved(images, weights, bias):
+    return F.conv2d(images, weights, bias, padding=1)
+
+
+def pull_of(out: torch.Tensor) -> torch.Tensor:
+    return torch.randint(-4, 5, out.shape, generator=torch.Generator().manual_seed(9)).to(out.dtype)
+
+
+def emulated(product, *given: torch.Tensor) -> list[torch.Tensor]:
+    """What `product` gives and the gradients of its operands."""
+    with emulated_autocast():
+        out = product(*given)
+    return [out, *torch.autograd.grad(out, given, pull_of(out))]
+
+
+def by_definition(product, *given: torch.Tensor) -> list[torch.Tensor]:
+    """Operands rounded to bf16, the product and its gradients without rounding, these rounded to bf16."""
+    rounded = [tensor.detach().bfloat16().double().requires_grad_() for tensor in given]
+    out = product(*rounded)
+    return [out.bfloat16(), *(slope.bfloat16().float() for slope in torch.autograd.grad(out, rounded, pull_of(out)))]
+
+
+@pytest.mark.parametrize(
+    ("product", "shapes"),
+    [
+        (convolved, [(4, 3, 8, 8), (16, 3, 3, 3), (16,)]),
+        (convolved, [(2, 16, 8, 8), (8, 16, 3, 3), (8,)]),
+        (F.linear, [(5, 200), (10, 200), (10,)]),
+    ],
+)
+def test_where_sums_are_exact_emulated_products_and_their_gradients_are_bf16_to_the_bit(product, shapes):
+    given = [whole_numbers(*shape, seed=number) for number, shape in enumerate(shapes)]
+    found = emulated(product, *given)
+    assert found[0].dtype == torch.bfloat16
+    assert max(tensor.abs().max() for tensor in found) > 256  # from here on bf16 cannot hold every whole number
+    for one, other in zip(found, by_definition(product, *given), strict=True):
+        assert torch.equal(one, other)
+    with native_autocast():
+        assert torch.equal(found[0], product(*given))
+
+
+def gradients(model: nn.Module, autocast, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    model.zero_grad()
+    with autocast():
+        loss = F.cross_entropy(model(images), labels)
+    loss.backward()
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize("student", ["tiny-imagenet/convnet-d4-hl/v1", "digits/resnet18-hl/v1"])
+def test_a_students_emulated_gradient_is_as_far_from_fp32_as_bf16s_and_nearer_to_that(student):
+    protocol = find_protocol(project_root(), student)
+    model = build_student(protocol, generator_for(0, "init"))
+    side, draw = protocol.input.resolution, torch.Generator().manual_seed(0)
+    images, labels = torch.randn(4, 3, side, side, generator=draw), torch.arange(4)
+    exact = gradients(model, lambda: torch.autocast("cpu", enabled=False), images, labels)
+    native, emulated = (gradients(model, autocast, images, labels) for autocast in (native_autocast, emulated_autocast))
+
+    def off(one: torch.Tensor, other: torch.Tensor) -> float:
+        return ((one - other).norm() / exact.norm()).item()
+
+    assert off(emulated, exact) > 1e-3  # it is rounded
+    assert off(emulated, exact) < 2 * off(native, exact)
+    assert off(emulated, native) < off(native, exact)
+
+
+def test_only_products_are_replaced_and_nothing_is_outside():
+    model, images = nn.Conv2d(3, 4, 3), torch.randn(1, 3, 8, 8)
+    fp32 = model(images)
+    with emulated_autocast():
+        half = model(images)
+        assert half.dtype == torch.bfloat16
+        assert torch.relu(half).dtype == torch.bfloat16
+        assert (half @ half.mT).dtype == torch.bfloat16
+    assert torch.equal(model(images), fp32)
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_compiled_network_is_emulated_too(compiled):
+    if compiled and not engine_module.has_compiler():
+        pytest.skip("needs a C++ compiler")
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 64, 5))
+    images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    forward = torch.compile(model, dynamic=False) if compiled else model
+    with torch.no_grad(), emulated_autocast():
+        found = forward(images)
+    with torch.no_grad(), native_autocast():
+        expected = model(images)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, expected, rtol=2**-6, atol=2**-8)
+
+
+@pytest.mark.parametrize(("device", "precision", "native", "emulates"), [
+    ("cpu", "bf16-autocast", False, True), ("cpu", "bf16-autocast", True, False), ("cpu", "fp32", False, False),
+    ("cuda", "bf16-autocast", False, False),
+])  # fmt: skip
+def test_bf16_is_emulated_on_processors_without_it_alone_and_records_say_so(monkeypatch, device, precision, native, emulates):
+    monkeypatch.setattr(engine_module, "multiplies_bf16", lambda: native)
+    engine = Engine(device, 0, False, True, 1, precision)
+    assert engine.emulates_bf16 is emulates
+    assert engine.as_record()["emulates_bf16"] is emulates
