@@ -78,15 +78,21 @@ def pool_verify(dataset: DatasetName, student: OfStudent = None, data: Data = No
 
 @pool_app.command("rows", epilog="Example: hlbench pool rows --dataset tiny-imagenet")
 def pool_rows_stored(dataset: DatasetName, student: OfStudent = None, data: Data = None) -> None:
-    """Store the rows of every subset in the project, so that nobody else needs the recording they are selected by."""
+    """Store the rows of the subsets in the project, so that nobody else needs the recording they are selected by.
+
+    A recording comes out otherwise on another kind of processor, and so would the subsets. Without the pool's recording the
+    subsets whose index files are here are stored.
+    """
     from harness.dcs.lookup import frozen_pool
-    from harness.dcs.make_pool import checked_rows
-    from harness.dcs.stored_rows import store_rows, stored_path
+    from harness.dcs.stored_rows import store_rows, stored_ids, stored_path
+    from harness.dcs.subset_rows import rows_at_hand
 
     root = project_root()
     pool = frozen_pool(root, dataset, student)
-    count, path = store_rows(root, pool, checked_rows(root, pool, data)), stored_path(root, dataset)
-    print(f"{path.relative_to(root)}: rows of {count} subsets, {path.stat().st_size:,} bytes; twins follow from them.")
+    count = store_rows(root, pool, rows_at_hand(root, pool, data, [subset.id for subset in pool.subsets]))
+    path, known = stored_path(root, dataset), len(stored_ids(root, pool))
+    print(f"{path.relative_to(root)}: {count} entries, {path.stat().st_size:,} bytes.")
+    print(f"{pool.id}: rows of {known} of {len(pool.subsets)} subsets follow from it.")
 
 
 @pool_app.command("train", epilog="Example: hlbench pool train --dataset digits --ipc 1,2 --workers 2")
@@ -107,7 +113,8 @@ def pool_train(
     """Train the students of a pool that have no row and no record yet, here or on the boards; small IPC first. Resumes."""
     from harness import plan, progress, reports
     from harness.dcs.lookup import frozen_pool, pool_units, to_train
-    from harness.dcs.pool import pool_rows, workspace
+    from harness.dcs.pool import workspace
+    from harness.dcs.subset_rows import rows_at_hand
     from harness.runner import default_workers
     from harness.work import Machine
 
@@ -124,7 +131,8 @@ def pool_train(
     units = lacking
     if ood:
         units = plan.with_ood(units)
-    pool_rows(root, pool, data, {unit.submission.slug for unit in units})
+    rows = rows_at_hand(root, pool, data, {unit.submission.slug for unit in units})
+    units = [unit for unit in units if unit.submission.slug in rows]
     machine = Machine(workspace(root, pool), data, device_of(device))
     summary = progress.run_with_progress(units, machine, workers or default_workers(device), reports.console())
     raise typer.Exit(summary.exit_code)

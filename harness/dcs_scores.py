@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.canonical import digest, file_sha256
 from harness.coresets import SELECTORS
@@ -14,17 +14,14 @@ from harness.dcs import lookup
 from harness.dcs.custom import find_function, losses_of_function, read_custom_losses
 from harness.dcs.kept_losses import kept_path, read_kept, sources_of, write_kept
 from harness.dcs.loss_table import NAME, SHORT, LossRow, folded, losses_path, put_losses, read_losses, subset_hashes
-from harness.dcs.make_pool import ids_kept
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective, objective_titles
 from harness.dcs.pool import Pool, pool_rows
+from harness.dcs.subset_rows import rows_at_hand
 from harness.errors import CheckFailed, EnvironmentProblem, UsageError
 from harness.scoring import cells
 from harness.scoring.dcs import Errors, ObjectiveScore, look_up, score_losses
 from harness.scoring.dcs import score_objectives as score_table
 from harness.scoring.dcs_page import dcs_cell, named, severity_cell, without_twins_cell
-
-if TYPE_CHECKING:
-    import numpy as np
 
 ALL = "all"
 Report = Callable[[int, int], None]
@@ -86,21 +83,6 @@ def compute_losses(
             train = load_split(pool.recipe.dataset, "train", data)
             scene = scene_of(root, pool, train, objective, resolve_device(device), report)
             update_losses(objective, identity, pool, rows_at_hand(root, pool, data, subsets), scene, path)
-
-
-def rows_at_hand(root: Path, pool: Pool, data: Path | None, subsets: Sequence[str]) -> dict[str, np.ndarray]:
-    """Subset id -> rows. Without the pool's recording those whose index files are here already, and a line that says so.
-
-    Raises as `pool_rows` where there is none of them.
-    """
-    try:
-        return pool_rows(root, pool, data, subsets)
-    except UsageError as reason:
-        kept = ids_kept(root, pool, subsets)
-        if not kept:
-            raise
-        print(f"{len(subsets) - len(kept)} of {len(subsets)} subsets are passed over: {reason.why}", file=sys.stderr)
-        return pool_rows(root, pool, data, kept)
 
 
 def score_file(root: Path, pool: Pool, path: Path, partial: bool, save: str | None, ood: bool = False) -> list[ObjectiveScore]:

@@ -27,6 +27,7 @@ from harness.dcs.lookup import (
 )
 from harness.dcs.lookup_rows import CORRUPTIONS
 from harness.dcs.pool import find_pool, pool_ids, pool_rows, read_pool, workspace
+from harness.dcs.stored_rows import store_rows
 from harness.errors import CheckFailed, ProtocolError, RecordError, UsageError
 from harness.ood_records import CORRUPTION_NAMES, OodResult, ood_path, write_ood_record
 from harness.records import read_record
@@ -401,3 +402,19 @@ def test_every_committed_table_is_its_pools():
         if not pool.awaits_recording:
             rows = read_table(ROOT, pool)
             assert len(rows) + len(missing(pool, rows)) == len(pool.subsets) * len(pool.recipe.seeds)
+
+
+def test_without_the_recording_the_subsets_that_are_here_are_trained(tmp_path, monkeypatch):
+    pool = small_pool(tmp_path, frozen=True)
+    seeds = replace_training(monkeypatch)
+    store_rows(tmp_path, pool, pool_rows(tmp_path, pool, only={"ipc1-random-d0", "ipc2-el2n-easy-d0"}))
+    shutil.rmtree(tmp_path / "made")
+    shutil.rmtree(tmp_path / "dynamics")
+    ran = hlbench(tmp_path, monkeypatch, "train", "--workers", "1", "--device", "cpu")
+    assert (ran.exit_code, len(seeds)) == (0, 6)  # two subsets, one of them with a twin, and two seeds
+    assert "6 of 9 subsets are passed over: no training dynamics" in ran.stderr
+    assert {row.subset for row in update_table(tmp_path, pool)} == {
+        "ipc1-random-d0", "ipc2-el2n-easy-d0", "ipc2-el2n-easy-d0-twin",
+    }  # fmt: skip
+    said = hlbench(tmp_path, monkeypatch, "rows").stdout
+    assert "rows of 3 of 9 subsets follow from it" in said

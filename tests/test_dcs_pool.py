@@ -15,9 +15,10 @@ from small_pool import DAY, ID, RECIPE, ROOT, pool_checkout, pool_file, small_po
 from harness.canonical import sha256_hex
 from harness.datasets import load_split
 from harness.dcs.lookup import frozen_pool
-from harness.dcs.make_pool import MARK, checked_rows, ids_kept, make_pool
+from harness.dcs.make_pool import MARK, checked_rows, make_pool
 from harness.dcs.pool import find_pool, planned, pool_ids, pool_rows, read_pool, twin_rows, workspace
 from harness.dcs.stored_rows import MOST_BYTES, store_rows, stored_ids, stored_path, stored_rows
+from harness.dcs.subset_rows import ids_kept
 from harness.dynamics.artifact import read_spec
 from harness.errors import CheckFailed, ProtocolError, SubmissionError, UsageError
 from harness.freeze import freeze, summaries, verify
@@ -175,6 +176,14 @@ def test_a_file_of_stored_rows_that_is_none_is_refused(tmp_path, data):
     stored_path(tmp_path, "digits").write_bytes(data)
     with pytest.raises(CheckFailed, match="not as they were written"):
         pool_rows(tmp_path, pool)
+
+
+@pytest.mark.parametrize("student", [None, "resnet18"])
+def test_the_shipped_rows_of_tinyimagenet_give_every_subset_that_they_name(student):
+    pool = read_pool(ROOT, "tiny-imagenet", student)
+    named = stored_ids(ROOT, pool)
+    assert len(named) >= 87
+    assert stored_rows(ROOT, pool, pool.subsets).keys() == named
 
 
 def test_an_altered_hash_is_noticed(tmp_path):

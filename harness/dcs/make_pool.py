@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.canonical import file_sha256, sha256_hex
+from harness.canonical import sha256_hex
 from harness.coresets import SELECTORS, Source
 from harness.datasets import load_split
-from harness.dcs.pool import Method, Planned, Pool, Recipe, Subset, find_pool, index_path, planned, twin_rows, workspace
-from harness.dcs.stored_rows import stored_ids, stored_rows
+from harness.dcs.pool import Method, Planned, Pool, Recipe, find_pool, planned, twin_rows
 from harness.dynamics.artifact import open_dynamics
 from harness.dynamics.places import find_folder
 from harness.errors import CheckFailed, HlbenchError, UsageError
@@ -74,26 +73,6 @@ def select_rows(
     return rows
 
 
-def kept_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """As `harness.dcs.pool.pool_rows`."""
-    chosen = [subset for subset in pool.subsets if only is None or subset.id in only]
-    paths = {subset.id: workspace(root, pool) / index_path(pool, subset) for subset in chosen}
-    absent = [subset for subset in chosen if not _is_kept(paths[subset.id], subset)]
-    found = stored_rows(root, pool, absent) if absent else {}
-    if lacking := [subset.id for subset in absent if subset.id not in found]:
-        found |= checked_rows(root, pool, data, lacking)
-    for name, rows in found.items():
-        write_in_one_step(paths[name], index_bytes(rows))  # shards may write the same file at once
-    return {name: np.array(json.loads(path.read_bytes())["rows"], np.int64) for name, path in paths.items()}
-
-
-def ids_kept(root: Path, pool: Pool, only: Collection[str]) -> list[str]:
-    """Of the subsets `only` those whose rows are stored or lie in the workspace: they need neither split nor recording."""
-    stored, folder = stored_ids(root, pool), workspace(root, pool)
-    chosen = [subset for subset in pool.subsets if subset.id in only]
-    return [subset.id for subset in chosen if subset.id in stored or _is_kept(folder / index_path(pool, subset), subset)]
-
-
 def checked_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """As `select_rows`, of a pool that has its subsets, and compared with their hashes.
 
@@ -126,10 +105,6 @@ def _differ(pool: Pool, recording_sha256: str, wrong: list[str], of: int) -> Che
         f"{len(wrong)} of {of} subsets are not what the selectors give", where=pool.id, why=why,
         fix=f"{fix}; another machine's k-means may also round otherwise",
     )  # fmt: skip
-
-
-def _is_kept(path: Path, subset: Subset) -> bool:
-    return path.is_file() and path.stat().st_size == subset.bytes and file_sha256(path) == subset.sha256
 
 
 def _select(method: Method, source: Source, known: Planned) -> np.ndarray:

@@ -294,6 +294,6 @@ def pool_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection
     by the pool's recording. `only`: of these ids; None: all.
     Raises CheckFailed naming subsets that differ; UsageError or EnvironmentProblem when split or recording are needed, not here.
     """
-    from harness.dcs.make_pool import kept_rows
+    from harness.dcs.subset_rows import kept_rows
 
     return kept_rows(root, pool, data, only)

@@ -52,12 +52,12 @@ def stored_rows(root: Path, pool: Pool, subsets: Collection[Subset]) -> dict[str
 
 
 def store_rows(root: Path, pool: Pool, rows: Mapping[str, np.ndarray]) -> int:
-    """Add the rows {subset id: int64 [classes * IPC]} of a pool's subsets that are no twins; how many the file then holds.
+    """Add the rows {subset id: int64 [classes * IPC]} of a pool's subsets, twins left out; how many entries the file then holds.
 
-    What other pools of the dataset have stored stays. The same entries give the same bytes. Raises CheckFailed: see `stored_ids`.
+    What is stored stays. The same entries give the same bytes. Raises CheckFailed: see `stored_ids`.
     """
-    path, of_id = stored_path(root, pool.recipe.dataset), _hashes(pool)
-    new = {of_id[subset.id]: rows[subset.id].astype(np.int32) for subset in pool.subsets if subset.twin_of is None}
+    path, bases = stored_path(root, pool.recipe.dataset), [subset for subset in pool.subsets if subset.twin_of is None]
+    new = {subset.sha256: rows[subset.id].astype(np.int32) for subset in bases if subset.id in rows}
     entries = _read(path) | new
     write_in_one_step(path, save(dict(sorted(entries.items()))))
     return len(entries)
