@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
 import harness
 
+CPUINFO = Path("/proc/cpuinfo")
+EXTENSIONS = ("avx2", "avx512bw", "avx512_bf16", "amx_bf16")  # of x86, which decide how fast a processor multiplies, and rounding
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pyarrow", "scikit-learn", "huggingface-hub")
 DECIDING_FOLDERS = ("harness", "protocols", "teachers", "submissions")  # records being written must not make the checkout dirty
 
@@ -27,7 +30,7 @@ def describe_environment(device: str) -> dict[str, str | int | bool | None]:
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}",
         "cpu": cpu_model(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),  # on virtual machines the model's name may not tell
+        "cpu_extensions": cpu_extensions(),
         "threads": torch.get_num_threads(),
         "device": device,
         "gpu": torch.cuda.get_device_name(device) if on_gpu else None,
@@ -53,13 +56,27 @@ def git_state(checkout: Path) -> tuple[str | None, bool | None]:
 
 
 def cpu_model() -> str:
-    """Name of the processor as the system gives it."""
+    """Name of the processor as the system gives it; that of a virtual machine may stand for several kinds."""
+    return _cpu_field("model name") or platform.processor() or platform.machine()
+
+
+def cpu_extensions() -> str | None:
+    """Of `EXTENSIONS` those that this processor has, as `avx2 avx512bw`; None where the system does not list them."""
+    flags = _cpu_field("flags")
+    return None if flags is None else " ".join(name for name in EXTENSIONS if name in flags.split())
+
+
+def same_processor(environment: Mapping[str, str | int | bool | None]) -> bool:
+    """Whether a record's `environment` names this processor, extensions included: with others its speed is another."""
+    return (environment.get("cpu"), environment.get("cpu_extensions")) == (cpu_model(), cpu_extensions())
+
+
+def _cpu_field(name: str) -> str | None:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = CPUINFO.read_text().splitlines()
     except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+        return None
+    return next((value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == name), None)
 
 
 def available_cores() -> int:

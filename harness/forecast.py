@@ -6,7 +6,7 @@ import statistics
 from contextlib import suppress
 from pathlib import Path
 
-from harness.environment import cpu_model, gpu_names
+from harness.environment import gpu_names, same_processor
 from harness.errors import EnvironmentProblem, RecordError
 from harness.plan import Unit
 from harness.records import read_record
@@ -60,7 +60,7 @@ def _measured_rate(results: Path, dataset: str, student: str, regime: str, gpu: 
     for path in results.glob(f"{dataset}/*/ipc*/{student}-{regime}-v*/draw*-seed*.json"):
         with suppress(RecordError):  # no rate; `run` and `leaderboard` are what report a bad record
             record = read_record(path)
-            measured_here = record.environment.get("cpu") == cpu_model() and record.environment.get("gpu") == gpu
+            measured_here = same_processor(record.environment) and record.environment.get("gpu") == gpu
             if measured_here and record.unit.student == student and record.images_per_second:
                 rates.append(record.images_per_second)
     return statistics.median(rates) if rates else None

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runner_checkout import PROTOCOL, make_checkout, replace_training, run_here, units_of
 
-from harness import forecast, freeze, hub
+from harness import environment, forecast, freeze, hub
 from harness.errors import EnvironmentProblem, ProtocolError, SubmissionError, UsageError
 from harness.plan import choose_seeds, plan_units, take_shard
 from harness.protocols import find_protocol
@@ -134,12 +134,14 @@ def test_a_submission_that_cannot_be_parsed_stops_the_plan(root):
         units_of(root, "random")
 
 
-def test_no_estimate_is_given_without_an_earlier_record_of_this_machine(root, trained):
+def test_no_estimate_is_given_without_an_earlier_record_of_this_machine(root, trained, monkeypatch):
     results = root / "leaderboards" / "results"
     units = units_of(root)
     assert forecast.estimate_seconds(units, results, None) is None
     run_here(root, units[:1])
     assert forecast.estimate_seconds(units, results, "another GPU") is None
+    monkeypatch.setattr(environment, "cpu_extensions", lambda: "avx2 avx9000")  # as another processor of the same name
+    assert forecast.estimate_seconds(units, results, None) is None
 
 
 def test_an_estimate_uses_the_measured_rate(root, trained):
