@@ -8,7 +8,7 @@ demo: install
 	$(BIN)/hlbench demo
 
 test: install lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check harness tests benchmarks .github/scripts
