@@ -62,14 +62,20 @@ def pool_show(dataset: DatasetName, student: OfStudent = None, as_json: Json = F
 
 @pool_app.command("verify", epilog="Example: hlbench pool verify --dataset digits")
 def pool_verify(dataset: DatasetName, student: OfStudent = None, data: Data = None) -> None:
-    """Select every subset again, compare it with the pool's hashes, the pool with the lock and the lock with its history."""
+    """Select every subset again, compare it with the pool's hashes, the pool with the lock and the lock with its history.
+
+    Rows that are stored in the project are compared first, for which no recording is needed.
+    """
     from harness import freeze
     from harness.dcs.lookup import frozen_pool, read_table
     from harness.dcs.make_pool import checked_rows
+    from harness.dcs.stored_rows import stored_rows
 
     root = project_root()
     pool = frozen_pool(root, dataset, student)
     fail_on(freeze.verify(root), "the protocols are not as they were frozen", "see each problem above")
+    if stored := stored_rows(root, pool, pool.subsets):
+        print(f"{pool.id}: the stored rows of {len(stored)} of {len(pool.subsets)} subsets have the hashes of the pool.")
     rows, table = checked_rows(root, pool, data), read_table(root, pool)
     print(
         f"{pool.id}: {len(rows)} subsets selected again, every hash the same; the {len(table)} rows of its look-up table fit it."
@@ -81,7 +87,7 @@ def pool_rows_stored(dataset: DatasetName, student: OfStudent = None, data: Data
     """Store the rows of the subsets in the project, so that nobody else needs the recording they are selected by.
 
     A recording comes out otherwise on another kind of processor, and so would the subsets. Without the pool's recording the
-    subsets whose index files are here are stored.
+    subsets whose index files are here are stored. Commit the file: until then records say that the checkout was changed.
     """
     from harness.dcs.lookup import frozen_pool
     from harness.dcs.stored_rows import store_rows, stored_ids, stored_path

@@ -111,11 +111,17 @@ def make_trajectories(root: Path, experts_id: str, device: str, data: Path | Non
     """
     from harness import experts
     from harness.datasets import load_split
+    from harness.environment import describe_environment, processor_of
+    from harness.training.engine import resolve_device
     from harness.training.train_experts import train_experts
 
     recipe = experts.read_experts_recipe(root, experts_id)
     folder, home = out or experts.default_folder(experts_id), root / "teachers" / experts_id
     pinned = None if out else experts.read_experts_card(home)
+    here = processor_of(describe_environment(resolve_device(device)))
+    if pinned is not None and pinned.made.processor != here:
+        told = f"the pinned experts were made on {pinned.made.processor}, this is {here}: they may come out otherwise"
+        print(f"{told}, which the first of them will show", file=sys.stderr)
     shows = {seed: progress_lines(f"{experts_id} {seed + 1}/{len(recipe.seeds)}", recipe.epochs_trained) for seed in recipe.seeds}
     try:
         card = train_experts(

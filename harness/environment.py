@@ -66,6 +66,12 @@ def cpu_extensions() -> str | None:
     return None if flags is None else " ".join(name for name in EXTENSIONS if name in flags.split())
 
 
+def processor_of(environment: Mapping[str, str | int | bool | None]) -> str:
+    """The GPU of a described environment, else its processor: `AMD EPYC (avx2 avx512bw)`. Rounding hangs on it."""
+    extensions = environment.get("cpu_extensions")
+    return environment["gpu"] or (f"{environment['cpu']} ({extensions})" if extensions else environment["cpu"])
+
+
 def same_processor(environment: Mapping[str, str | int | bool | None]) -> bool:
     """Whether a record's `environment` names this processor, extensions included: with others its speed is another."""
     return (environment.get("cpu"), environment.get("cpu_extensions")) == (cpu_model(), cpu_extensions())
@@ -73,7 +79,7 @@ def same_processor(environment: Mapping[str, str | int | bool | None]) -> bool:
 
 def _cpu_field(name: str) -> str | None:
     try:
-        lines = CPUINFO.read_text().splitlines()
+        lines = CPUINFO.read_text(errors="replace").splitlines()
     except OSError:
         return None
     return next((value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == name), None)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from harness.paths import project_root
 from harness.protocols import find_protocol
 from harness.training import engine as engine_module
-from harness.training.bf16 import emulated_autocast
+from harness.training.bf16 import emulated_autocast, multiplies_bf16
 from harness.training.engine import Engine
 from harness.training.seeding import generator_for
 from harness.training.students import build_student
@@ -103,19 +103,30 @@ def test_only_products_are_replaced_and_nothing_is_outside():
     assert not torch.is_autocast_enabled("cpu")
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_a_compiled_network_is_emulated_too(compiled):
-    if compiled and not engine_module.has_compiler():
-        pytest.skip("needs a C++ compiler")
-    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 64, 5))
-    images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    forward = torch.compile(model, dynamic=False) if compiled else model
-    with torch.no_grad(), emulated_autocast():
-        found = forward(images)
-    with torch.no_grad(), native_autocast():
-        expected = model(images)
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found, expected, rtol=2**-6, atol=2**-8)
+@pytest.mark.skipif(not engine_module.has_compiler(), reason="needs a C++ compiler")
+@pytest.mark.parametrize(
+    ("layer", "shape"), [(nn.Linear(32, 10), (4, 32)), (nn.Conv2d(3, 8, 3, padding=1), (4, 3, 8, 8))], ids=["linear", "conv2d"]
+)
+def test_compiled_code_rounds_operands_and_gradients_as_code_that_is_not_compiled(monkeypatch, layer, shape):
+    monkeypatch.setattr(engine_module, "multiplies_bf16", lambda: False)
+    engine = Engine("cpu", 0, True, False, 1, "bf16-autocast")
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
+
+    def passed(forward) -> list[torch.Tensor]:
+        with engine.autocast():
+            out = forward(images)
+        return [out, *torch.autograd.grad(out, [images, *layer.parameters()], pull_of(out))]
+
+    plain = passed(layer)
+    for one, other in zip(passed(engine.compile(layer)), plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert not torch.equal(plain[0], layer(images).bfloat16())  # what a compiler gives that leaves the casts out
+
+
+def test_a_processor_can_be_asked_whether_it_multiplies_bf16(monkeypatch):
+    assert multiplies_bf16() in (True, False)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not multiplies_bf16()
 
 
 @pytest.mark.parametrize(("device", "precision", "native", "emulates"), [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from runner_checkout import fake_outcome, replace_training, run_here
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.dcs.board_students import board_students, content_sha256
-from harness.dcs.lookup import pool_units, read_table, subset_submission, to_train, update_table
+from harness.dcs.lookup import pool_units, read_table, subset_submission, table_path, to_train, update_table
 from harness.dcs.pool import Pool, pool_rows, read_pool, workspace
 from harness.errors import RecordError
 from harness.ood_records import CORRUPTION_NAMES, OodResult, write_ood_record
@@ -44,6 +45,11 @@ def on_the_boards(root: Path, pool: Pool, seed: int = 0, name: str = "draw0.json
 def corrupted_result() -> OodResult:
     errors = dict.fromkeys(CORRUPTION_NAMES, (10.0, 20.0, 30.0, 40.0, 50.0))
     return OodResult(corruptions=1, image_side=32, images=20, images_sha256="0" * 64, errors=errors)
+
+
+def put_ood(path: Path) -> None:
+    record = read_record(path)
+    write_ood_record(path, record, record, corrupted_result(), 1.0)
 
 
 @pytest.fixture
@@ -103,9 +109,45 @@ def test_asked_for_errors_on_corrupted_images_a_student_without_them_is_trained(
     units = [unit for subset, unit in pool_units(tmp_path, pool, seeds=[0]) if subset.id == SUBSET]
     assert to_train(tmp_path, pool, units) == []
     assert to_train(tmp_path, pool, units, ood=True) == units
-    write_ood_record(record, read_record(record), read_record(record), corrupted_result(), 1.0)
+    put_ood(record)
     assert to_train(tmp_path, pool, units, ood=True) == []
     assert update_table(tmp_path, pool)[0].ood[0] == corrupted_result().mean
+
+
+def test_errors_on_corrupted_images_that_the_boards_get_later_fill_the_row_of_the_same_student_alone(tmp_path, pool):
+    record = on_the_boards(tmp_path, pool)
+    units = [unit for subset, unit in pool_units(tmp_path, pool, seeds=[0]) if subset.id == SUBSET]
+    (row,) = update_table(tmp_path, pool)
+    put_ood(record)
+    path = table_path(tmp_path, pool)
+    committed = path.read_text()
+    path.write_text(committed.replace(f",{row.top1_error},", ",12.5,"))  # as of a student that the pool trained elsewhere
+    assert update_table(tmp_path, pool)[0].ood == ()
+    path.write_text(committed)
+    assert to_train(tmp_path, pool, units, ood=True) == []
+    assert update_table(tmp_path, pool)[0].ood[0] == corrupted_result().mean
+
+
+def test_a_student_that_diverged_has_nothing_to_measure_on_other_images(tmp_path, pool, monkeypatch):
+    def diverged(*given):
+        return SimpleNamespace(**{**vars(fake_outcome(*given)), "status": "diverged", "result": None})
+
+    monkeypatch.setattr(evaluate_set, "train_and_evaluate", diverged)
+    on_the_boards(tmp_path, pool)
+    units = [unit for subset, unit in pool_units(tmp_path, pool, seeds=[0]) if subset.id == SUBSET]
+    assert to_train(tmp_path, pool, units, ood=True) == []
+    assert [row.status for row in update_table(tmp_path, pool)] == ["diverged"]
+
+
+def test_of_two_records_of_one_student_that_counts_which_was_there_first(tmp_path, pool, monkeypatch):
+    first = on_the_boards(tmp_path, pool, slug="zebra")
+    later = on_the_boards(tmp_path, pool, slug="aaa-copy")
+    days = {first: "2026-01-01T00:00:00+00:00", later: "2026-01-02T00:00:00+00:00"}
+    dated = lambda path: read_record(path).model_copy(update={"finished_at": days[path]})  # noqa: E731
+    monkeypatch.setattr("harness.dcs.board_students.read_record", dated)
+    assert board_students(tmp_path, pool)[SUBSET, 0].path == first
+    days[first], days[later] = days[later], days[first]
+    assert board_students(tmp_path, pool)[SUBSET, 0].path == later
 
 
 def test_a_row_stays_when_the_record_of_the_boards_is_gone(tmp_path, pool):
@@ -125,10 +167,14 @@ def test_the_pools_own_student_goes_before_that_of_the_boards(tmp_path, pool, mo
     assert row.top1_error != round(100 - board_students(tmp_path, pool)[SUBSET, 0].record.result.top1, 4)
 
 
-@pytest.mark.parametrize("dataset", ["digits", "tiny-imagenet"])
-def test_committed_rows_say_what_the_boards_say_of_the_same_student(dataset):
+@pytest.mark.parametrize(("dataset", "least"), [("digits", 4), ("tiny-imagenet", 20)])
+def test_committed_rows_say_what_the_boards_say_of_the_same_student_trained_by_the_same_code(dataset, least):
     pool = read_pool(ROOT, dataset)
-    rows = {(row.subset, row.seed): row.top1_error for row in read_table(ROOT, pool)}
-    boards = {key: round(100 - found.record.result.top1, 4) for key, found in board_students(ROOT, pool).items()}
-    assert len(boards) >= 20
-    assert {key: rows.get(key) for key in boards} == boards
+    rows = {(row.subset, row.seed): row for row in read_table(ROOT, pool)}
+    same = {
+        key: round(100 - student.record.result.top1, 4)
+        for key, student in board_students(ROOT, pool).items()
+        if key in rows and student.record.environment["git_commit"].startswith(rows[key].code)
+    }
+    assert len(same) >= least
+    assert {key: rows[key].top1_error for key in same} == same

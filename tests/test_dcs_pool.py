@@ -11,8 +11,10 @@ import pytest
 import yaml
 from safetensors.numpy import load_file, save
 from small_pool import DAY, ID, RECIPE, ROOT, pool_checkout, pool_file, small_pool
+from typer.testing import CliRunner
 
 from harness.canonical import sha256_hex
+from harness.cli import app
 from harness.datasets import load_split
 from harness.dcs.lookup import frozen_pool
 from harness.dcs.make_pool import MARK, checked_rows, make_pool
@@ -155,8 +157,8 @@ def test_a_subset_that_is_not_stored_is_selected(tmp_path):
     ("damage", "said"),
     [
         (lambda entries: {name: rows[::-1].copy() for name, rows in entries.items()}, "another hash than the pool states"),
-        (lambda entries: {name: rows.astype(np.float32) for name, rows in entries.items()}, "not one line of int32"),
-        (lambda entries: {name: rows.reshape(-1, 1) for name, rows in entries.items()}, "not one line of int32"),
+        (lambda entries: {name: rows.astype(np.float32) for name, rows in entries.items()}, "no sha256 of a line of int32"),
+        (lambda entries: {name: rows.reshape(-1, 1) for name, rows in entries.items()}, "no sha256 of a line of int32"),
     ],
 )
 def test_stored_rows_that_were_altered_are_refused(tmp_path, damage, said):
@@ -168,6 +170,56 @@ def test_stored_rows_that_were_altered_are_refused(tmp_path, damage, said):
         stored_rows(tmp_path, pool, pool.subsets)
     assert caught.value.where == str(path)
     assert "version control" in caught.value.fix
+
+
+def test_what_lies_in_the_place_of_stored_rows_and_is_no_file_is_named(tmp_path):
+    pool = small_pool(tmp_path)
+    path = stored_path(tmp_path, "digits")
+    path.mkdir()
+    with pytest.raises(CheckFailed, match="it is no file"):
+        pool_rows(tmp_path, pool)
+    path.rmdir()
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(CheckFailed, match="it is no file"):
+        pool_rows(tmp_path, pool)
+
+
+@pytest.mark.parametrize("name", ["a", "AB" * 32, "x\n\x1b[31m" + "a" * 58])
+def test_an_entry_that_is_named_by_no_hash_is_refused_and_its_name_harms_no_terminal(tmp_path, name):
+    pool = small_pool(tmp_path)
+    stored_path(tmp_path, "digits").write_bytes(save({name: np.arange(10, dtype=np.int32)}))
+    with pytest.raises(CheckFailed, match="no sha256 of a line of int32") as caught:
+        stored_ids(tmp_path, pool)
+    assert caught.value.why.isprintable()
+
+
+def test_more_rows_than_a_file_may_hold_are_not_written(tmp_path, monkeypatch):
+    pool = small_pool(tmp_path)
+    rows, path = checked_rows(tmp_path, pool), stored_path(tmp_path, "digits")
+    store_rows(tmp_path, pool, {name: rows[name] for name in ("ipc1-random-d0", "ipc1-random-d1")})
+    before = path.read_bytes()
+    monkeypatch.setattr("harness.dcs.stored_rows.MOST_BYTES", len(before))
+    with pytest.raises(UsageError, match="too many rows to store"):
+        store_rows(tmp_path, pool, rows)
+    assert path.read_bytes() == before
+
+
+def test_verify_compares_stored_rows_also_where_the_recording_is_gone(tmp_path, monkeypatch):
+    pool = small_pool(tmp_path, frozen=True)
+    store_rows(tmp_path, pool, checked_rows(tmp_path, pool))
+    monkeypatch.chdir(tmp_path)
+    asked = ["pool", "verify", "--dataset", "digits"]
+    said = CliRunner().invoke(app, asked)
+    assert said.exit_code == 0
+    assert "stored rows of 9 of 9 subsets have the hashes of the pool" in said.stdout
+    shutil.rmtree(tmp_path / "dynamics")
+    said = CliRunner().invoke(app, asked)
+    assert said.exit_code != 0
+    assert "stored rows of 9 of 9" in said.stdout
+    stored_path(tmp_path, "digits").write_bytes(b"junk")
+    said = CliRunner().invoke(app, asked)
+    assert said.exit_code != 0
+    assert "stored rows" not in said.stdout
 
 
 @pytest.mark.parametrize("data", [b"", b"not safetensors at all", bytes(MOST_BYTES + 1)], ids=["empty", "text", "too large"])

@@ -4,7 +4,7 @@ import subprocess
 import pytest
 
 from harness import doctor, environment
-from harness.environment import cpu_extensions, cpu_model, same_processor
+from harness.environment import cpu_extensions, cpu_model, processor_of, same_processor
 
 
 @pytest.fixture
@@ -75,3 +75,9 @@ def test_doctor_says_that_bf16_is_emulated(tmp_path, monkeypatch):
         (tmp_path / "cpuinfo").write_text(CPUINFO.format(flags=flags))
         monkeypatch.setattr(environment, "CPUINFO", tmp_path / "cpuinfo")
         assert [finding.item for finding in doctor.examine(offline=True) if "emulated" in finding.how_to_get] == told
+
+
+def test_what_made_something_is_the_gpu_or_the_processor_with_its_extensions():
+    assert processor_of({"gpu": "H100", "cpu": "AMD EPYC", "cpu_extensions": "avx2"}) == "H100"
+    assert processor_of({"gpu": None, "cpu": "AMD EPYC", "cpu_extensions": "avx2"}) == "AMD EPYC (avx2)"
+    assert processor_of({"gpu": None, "cpu": "arm", "cpu_extensions": None}) == "arm"

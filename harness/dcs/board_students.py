@@ -19,20 +19,22 @@ class TrainedStudent(NamedTuple):
 
 
 def board_students(root: Path, pool: Pool) -> dict[tuple[str, int], TrainedStudent]:
-    """{(subset id, seed): the committed record of that student}; of several the first in the order of paths.
+    """{(subset id, seed): the committed record of that student}; of several the one that was finished first.
 
     Everything random follows from the seed (harness/training/seeding.py), so a student does not depend on what its set is called.
     Raises RecordError for a record of the pool's protocol that is malformed or altered.
     """
     folder = root / "leaderboards" / "results" / pool.recipe.dataset
     subset_of = cache(lambda name: {content_sha256(subset, name): subset.id for subset in pool.subsets})
+    paths = sorted(folder.glob(f"*/ipc*/{find_protocol(root, pool.recipe.protocol).record_folder}/draw*-seed*.json"))
+    students = [TrainedStudent(path, read_record(path)) for path in paths]
     found: dict[tuple[str, int], TrainedStudent] = {}
-    for path in sorted(folder.glob(f"*/ipc*/{find_protocol(root, pool.recipe.protocol).record_folder}/draw*-seed*.json")):
-        record = read_record(path)
+    for student in sorted(students, key=lambda one: one.record.finished_at):
+        record = student.record
         if _could_be_of(pool, record):
             subset = subset_of(record.data.set_source.rpartition("/")[2]).get(record.data.set_content_sha256)
             if subset is not None:
-                found.setdefault((subset, record.unit.seed), TrainedStudent(path, record))
+                found.setdefault((subset, record.unit.seed), student)
     return found
 
 

@@ -78,18 +78,16 @@ def pool_units(
 
 
 def to_train(root: Path, pool: Pool, units: Sequence[Unit], ood: bool = False) -> list[Unit]:
-    """Of the pool's `units` those whose student is neither in the committed table nor on the boards.
+    """Of the pool's `units` those whose student is neither in the table nor on record, for the pool or for the boards.
 
-    `ood`: nor measured there on corrupted images.
+    `ood`: or is, without errors on corrupted images. Raises as `update_table`.
     """
-    rows, boards = {(row.subset, row.seed): row for row in read_table(root, pool)}, board_students(root, pool)
+    rows = _merged(root, pool)
 
-    def held(key: tuple[str, int]) -> bool:
-        row, student = rows.get(key), boards.get(key)
-        in_table = row is not None and (not ood or bool(row.ood) or row.status == "diverged")
-        return in_table or (row is None and student is not None and (not ood or ood_path(student.path).exists()))
+    def held(row: Row | None) -> bool:
+        return row is not None and (not ood or bool(row.ood) or row.status == "diverged")
 
-    return [unit for unit in units if not held((unit.submission.slug, unit.seed))]
+    return [unit for unit in units if not held(rows.get((unit.submission.slug, unit.seed)))]
 
 
 def update_table(root: Path, pool: Pool) -> list[Row]:
@@ -98,16 +96,7 @@ def update_table(root: Path, pool: Pool) -> list[Row]:
     Returns all rows in the pool's order. Raises CheckFailed for a row of the table that is not the pool's, or one that another
     student's errors on corrupted images would fill; RecordError for a record that is not its unit's.
     """
-    units, kept = pool_units(root, pool), {(row.subset, row.seed): row for row in read_table(root, pool)}
-    boards = board_students(root, pool) if missing(pool, list(kept.values())) else {}
-    for subset, unit in units:
-        row = kept.get((subset.id, unit.seed))
-        if (row is None or _can_be_filled(row, unit)) and (student := _student(unit, boards.get((subset.id, unit.seed)))):
-            measured = _row(subset, unit, student)
-            if row is not None:
-                _require_same_student(table_path(root, pool), row, measured)
-            kept[subset.id, unit.seed] = measured if row is None else replace(row, ood=measured.ood)
-    rows = [kept[key] for subset, unit in units if (key := (subset.id, unit.seed)) in kept]
+    rows = list(_merged(root, pool).values())
     path = table_path(root, pool)
     if rows or path.exists():
         write_in_one_step(path, table_text(rows).encode())
@@ -200,10 +189,31 @@ def check_frozen(root: Path, pool: Pool) -> None:
     check_protocol(root, pool)
 
 
-def _student(unit: Unit, of_boards: TrainedStudent | None) -> TrainedStudent | None:
-    """The pool's own where it was trained."""
+def _merged(root: Path, pool: Pool) -> dict[tuple[str, int], Row]:
+    """{(subset id, seed): row}, in the pool's order: the committed ones, and what records add to them."""
+    committed, boards = {(row.subset, row.seed): row for row in read_table(root, pool)}, board_students(root, pool)
+    rows: dict[tuple[str, int], Row] = {}
+    for subset, unit in pool_units(root, pool):
+        key = subset.id, unit.seed
+        row, own, of_boards = committed.get(key), _own(unit), boards.get(key)
+        if row is None and (student := own or of_boards):
+            row = _row(subset, unit, student)
+        elif row is not None and not row.ood and own and ood_path(own.path).exists():
+            measured = _row(subset, unit, own)
+            _require_same_student(table_path(root, pool), row, measured)
+            row = replace(row, ood=measured.ood)
+        elif row is not None and not row.ood and of_boards and ood_path(of_boards.path).exists():
+            measured = _row(subset, unit, of_boards)
+            if _outcome(measured) == _outcome(row):  # else the row is that of the pool's own student
+                row = replace(row, ood=measured.ood)
+        if row is not None:
+            rows[key] = row
+    return rows
+
+
+def _own(unit: Unit) -> TrainedStudent | None:
     record = existing_record(unit)
-    return of_boards if record is None else TrainedStudent(unit.record, record)
+    return None if record is None else TrainedStudent(unit.record, record)
 
 
 def _row(subset: Subset, unit: Unit, student: TrainedStudent) -> Row:
@@ -223,13 +233,13 @@ def _row(subset: Subset, unit: Unit, student: TrainedStudent) -> Row:
     return Row(subset.id, unit.seed, record.status, error, loss, unit.id[:UNIT_DIGITS], code, ood)
 
 
-def _can_be_filled(row: Row, unit: Unit) -> bool:
-    return not row.ood and ood_path(unit.record).exists()
+def _outcome(row: Row) -> tuple[str, float | None, float | None]:
+    return row.status, row.top1_error, row.test_loss
 
 
 def _require_same_student(path: Path, row: Row, measured: Row) -> None:
     """A row is one student's. Trained on another machine it may differ, and its errors would then stand beside another's."""
-    told, found = ((one.status, one.top1_error, one.test_loss) for one in (row, measured))
+    told, found = _outcome(row), _outcome(measured)
     if told != found:
         raise CheckFailed(
             f"{row.subset} with seed {row.seed} was measured on corrupted images, but that student is not the table's",

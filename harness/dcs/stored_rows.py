@@ -6,6 +6,7 @@ int32 [classes * IPC], named by the sha256 of its index file, so that an entry p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from safetensors.numpy import load, save
 
 from harness.canonical import sha256_hex
 from harness.dcs.pool import Pool, Subset, twin_rows
-from harness.errors import CheckFailed
+from harness.errors import CheckFailed, UsageError
 from harness.protocols import POOL
 from harness.submissions import index_bytes
 from harness.whole_files import write_in_one_step
 
-MOST_BYTES = 16 << 20
+NAME = re.compile(r"[0-9a-f]{64}")
+MOST_BYTES, MOST_ENTRIES = 16 << 20, 4000  # twenty pools as large as any here
 
 
 def stored_path(root: Path, dataset: str) -> Path:
@@ -54,12 +56,19 @@ def stored_rows(root: Path, pool: Pool, subsets: Collection[Subset]) -> dict[str
 def store_rows(root: Path, pool: Pool, rows: Mapping[str, np.ndarray]) -> int:
     """Add the rows {subset id: int64 [classes * IPC]} of a pool's subsets, twins left out; how many entries the file then holds.
 
-    What is stored stays. The same entries give the same bytes. Raises CheckFailed: see `stored_ids`.
+    Entries of other pools stay. The same entries give the same bytes. Raises CheckFailed as `stored_ids`, and UsageError when
+    they are more than a file may hold: what is there stays.
     """
     path, bases = stored_path(root, pool.recipe.dataset), [subset for subset in pool.subsets if subset.twin_of is None]
     new = {subset.sha256: rows[subset.id].astype(np.int32) for subset in bases if subset.id in rows}
     entries = _read(path) | new
-    write_in_one_step(path, save(dict(sorted(entries.items()))))
+    data = save(dict(sorted(entries.items())))
+    if len(data) > MOST_BYTES or len(entries) > MOST_ENTRIES:
+        raise UsageError(
+            "there are too many rows to store", where=str(path), why=f"{len(entries):,} entries, {len(data):,} bytes",
+            fix=f"keep to {MOST_ENTRIES:,} entries and {MOST_BYTES:,} bytes: leave the largest sizes out of the pool",
+        )  # fmt: skip
+    write_in_one_step(path, data)
     return len(entries)
 
 
@@ -68,19 +77,26 @@ def _hashes(pool: Pool) -> dict[str, str]:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """Every entry by its name, unchecked."""
-    if not path.is_file():
+    """Every entry by its name; whether its rows have that hash is not checked yet."""
+    if not (path.exists() or path.is_symlink()):
         return {}
-    with path.open("rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise _damaged(path, f"it is larger than {MOST_BYTES:,} bytes")
     try:
+        if not path.is_file():
+            raise ValueError("it is no file")
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"it is larger than {MOST_BYTES:,} bytes")
         entries = load(data)
-    except (SafetensorError, ValueError, TypeError, KeyError) as reason:
+    except KeyError as reason:
+        raise _damaged(path, f"an entry is of type {reason}") from reason
+    except (SafetensorError, OSError, ValueError, TypeError) as reason:
         raise _damaged(path, str(reason)) from reason
-    if odd := next((name for name, rows in entries.items() if rows.dtype != np.int32 or rows.ndim != 1), None):
-        raise _damaged(path, f"{odd[:12]} is not one line of int32")
+    if len(entries) > MOST_ENTRIES:
+        raise _damaged(path, f"it has more than {MOST_ENTRIES:,} entries")
+    for name, rows in entries.items():
+        if not NAME.fullmatch(name) or rows.dtype != np.int32 or rows.ndim != 1:
+            raise _damaged(path, f"{name[:12]!r} is no sha256 of a line of int32")
     return entries
 
 

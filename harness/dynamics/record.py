@@ -15,7 +15,7 @@ from harness.dynamics.plan import Wish, plan_run
 from harness.dynamics.spec import ScoringRun
 from harness.dynamics.unfinished import CHECKPOINT, arrays_of, discard, finish, held
 from harness.dynamics.watch import FeaturesAndLogits, Watcher, feature_count
-from harness.environment import describe_environment
+from harness.environment import describe_environment, processor_of
 from harness.errors import CheckFailed, UsageError
 from harness.imageset import ImageSet
 from harness.protocols import Protocol
@@ -167,7 +167,7 @@ def _machine(engine: Engine, environment: dict) -> dict[str, str | int | bool]:
     return {
         "torch": environment["torch"],
         "device": engine.device,
-        "processor": environment["gpu"] or environment["cpu"],
+        "processor": processor_of(environment),
         "threads": engine.threads,
         "compiled": engine.compiled,
     }

@@ -2,7 +2,8 @@
 
 PyTorch's bf16 convolutions are oneDNN's where the processor has AVX-512. Elsewhere they run in reference code, eight times slower
 than fp32, and on processors with AVX2-VNNI-2 the backward pass raises (pytorch/pytorch issue 148861). bf16 arithmetic adds up in
-fp32, so what is done here gives the same numbers but for the order in which sums are taken.
+fp32, so what is done here gives the same numbers but for the order in which sums are taken. `Engine.compile` sees to it that
+compiled code rounds too.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ PRODUCTS = (torch.conv2d, F.linear)  # all that the networks of this project mul
 
 def multiplies_bf16() -> bool:
     """Whether convolutions in bf16, forward and backward, are compiled for this processor."""
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.backends.cpu.get_cpu_capability() != "AVX2"
+    supported = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return supported and torch.backends.cpu.get_cpu_capability() != "AVX2"
 
 
 @contextmanager

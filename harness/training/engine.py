@@ -47,6 +47,13 @@ class Engine:
         kind = self.device.split(":")[0]
         return torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16-autocast")
 
+    def compile(self, function: Callable) -> Callable:
+        """`function` compiled for shapes that do not change, if the engine compiles; else as it is."""
+        if not self.compiled:
+            return function
+        # The compiler leaves out a cast to bf16 and back, which is all that emulation consists of, unless it is told not to.
+        return torch.compile(function, dynamic=False, options={"emulate_precision_casts": True} if self.emulates_bf16 else None)
+
     def place(self, model: nn.Module) -> nn.Module:
         return model.to(self.device, memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
 
@@ -56,7 +63,7 @@ class Engine:
 
     def inference(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
         """From a batch of images to float32 logits [B, classes], in micro-batches; the caller turns gradients off."""
-        forward = torch.compile(model, dynamic=False) if self.compiled else model
+        forward = self.compile(model)
 
         def logits(images: Tensor) -> Tensor:
             with self.autocast():

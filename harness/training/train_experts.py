@@ -19,7 +19,7 @@ from torch import Tensor
 
 from harness.canonical import file_sha256
 from harness.datasets.base import Split
-from harness.environment import describe_environment
+from harness.environment import describe_environment, processor_of
 from harness.errors import CheckFailed, EnvironmentProblem, UsageError
 from harness.experts import (
     PARAMETERS,
@@ -79,7 +79,7 @@ def begun(recipe: ExpertsRecipe, train_split: Split, folder: Path, device: str) 
     """The card in `folder` if it can be gone on from, or an empty one. Raises UsageError, EnvironmentProblem."""
     environment, engine = describe_environment(device), engine_for(recipe, train_split, device)
     made = Made(
-        torch=environment["torch"], device=device, processor=environment["gpu"] or environment["cpu"], threads=engine.threads,
+        torch=environment["torch"], device=device, processor=processor_of(environment), threads=engine.threads,
         compiled=engine.compiled, seconds=0.0, code=(commit_of(environment),),
     )  # fmt: skip
     kept = read_experts_card(folder)

@@ -17,7 +17,7 @@ from torch import nn
 
 from harness.canonical import sha256_hex
 from harness.datasets.base import Split
-from harness.environment import describe_environment
+from harness.environment import describe_environment, processor_of
 from harness.errors import CheckFailed, UsageError
 from harness.imageset import ImageSet
 from harness.teachers import (
@@ -135,7 +135,7 @@ def trained_in_sittings(
     machine = {
         "torch": environment["torch"],
         "device": device,
-        "processor": environment["gpu"] or environment["cpu"],
+        "processor": processor_of(environment),
         "threads": engine.threads,
         "compiled": engine.compiled,
     }

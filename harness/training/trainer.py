@@ -123,7 +123,7 @@ def gradient_step(
         logits = model(images)
         return summed_loss(logits, targets), logits.detach() if keep_logits else None
 
-    compiled = torch.compile(forward, dynamic=False) if engine.compiled else forward
+    compiled = engine.compile(forward)
 
     def accumulate(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
         size = engine.micro_batch or len(images)
