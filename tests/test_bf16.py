@@ -11,7 +11,7 @@ from harness.paths import project_root
 from harness.protocols import find_protocol
 from harness.training import engine as engine_module
 from harness.training.bf16 import emulated_autocast, multiplies_bf16
-from harness.training.engine import Engine
+from harness.training.engine import Engine, prefers_channels_last
 from harness.training.seeding import generator_for
 from harness.training.students import build_student
 
@@ -138,3 +138,15 @@ def test_bf16_is_emulated_on_processors_without_it_alone_and_records_say_so(monk
     engine = Engine(device, 0, False, True, 1, precision)
     assert engine.emulates_bf16 is emulates
     assert engine.as_record()["emulates_bf16"] is emulates
+
+
+@pytest.mark.parametrize(
+    ("architecture", "device", "native", "expected"),
+    [
+        ("convnet", "cpu", False, False), ("convnet", "cpu", True, True), ("resnet18", "cuda", False, True),
+        ("mlp", "cpu", True, False), ("mlp", "cuda", True, False),
+    ],
+)  # fmt: skip
+def test_channels_come_last_where_convolutions_are_faster_so(monkeypatch, architecture, device, native, expected):
+    monkeypatch.setattr(engine_module, "multiplies_bf16", lambda: native)
+    assert prefers_channels_last(architecture, device) is expected

@@ -528,8 +528,8 @@ def test_a_student_that_ends_where_the_expert_goes_is_at_zero_and_has_moved_as_f
     settings = {**SETTINGS, "experts": 1, "starts": "0"}
     path = own / "expert-0.safetensors"
     trajectory = safetensors.numpy.load_file(path)[PARAMETERS].copy()
-    network = build_network(scene.backbone.student, 10, 32, "test").to(memory_format=torch.channels_last)
     engine = tm.engine_for(scene.backbone, "cpu")
+    network = engine.place(build_network(scene.backbone.student, 10, 32, "test"))
     images = tm.images_of(scene.train, rows, scene.backbone, "cpu")
     targets = tm.targets_of(scene, rows, settings, engine)
     experts = open_experts(own)
