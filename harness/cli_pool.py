@@ -116,7 +116,11 @@ def pool_train(
     data: Data = None,
     again: Annotated[bool, typer.Option("--again", help="Also those whose row is committed, as to reproduce them.")] = False,
 ) -> None:
-    """Train the students of a pool that have no row and no record yet, here or on the boards; small IPC first. Resumes."""
+    """Train the students of a pool that have no row and no record yet, small IPC first. Run it again to resume.
+
+    A student of the boards, trained on the same index by the same protocol and seed, counts as the pool's. Where the pool's
+    recording is not here, the subsets are trained whose rows are.
+    """
     from harness import plan, progress, reports
     from harness.dcs.lookup import frozen_pool, pool_units, to_train
     from harness.dcs.pool import workspace
@@ -132,8 +136,7 @@ def pool_train(
         units = plan.take_shard(units, *shard_of(shard))
     lacking = units if again else to_train(root, pool, units, ood)
     if len(lacking) < len(units):
-        told = f"{len(units) - len(lacking)} of {len(units)} students are in the table or on the boards."
-        print(told, file=sys.stderr)
+        print(f"{len(units) - len(lacking)} of {len(units)} students are trained already.", file=sys.stderr)
     units = lacking
     if ood:
         units = plan.with_ood(units)

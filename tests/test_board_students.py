@@ -99,7 +99,7 @@ def test_a_student_of_the_boards_is_not_trained_again_unless_asked(tmp_path, poo
     asked = ["pool", "train", "--dataset", "digits", "--ipc", "1", "--seeds", "0", "--workers", "1", "--device", "cpu"]
     ran = CliRunner().invoke(app, asked)
     assert (ran.exit_code, len(seeds)) == (0, 2)
-    assert "1 of 3 students are in the table or on the boards" in ran.stderr
+    assert "1 of 3 students are trained already" in ran.stderr
     assert CliRunner().invoke(app, [*asked, "--again"]).exit_code == 0
     assert len(seeds) == 3
 
