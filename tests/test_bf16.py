@@ -11,7 +11,7 @@ from harness.paths import project_root
 from harness.protocols import find_protocol
 from harness.training import engine as engine_module
 from harness.training.bf16 import emulated_autocast, multiplies_bf16
-from harness.training.engine import Engine, prefers_channels_last
+from harness.training.engine import Engine
 from harness.training.seeding import generator_for
 from harness.training.students import build_student
 
@@ -141,12 +141,16 @@ def test_bf16_is_emulated_on_processors_without_it_alone_and_records_say_so(monk
 
 
 @pytest.mark.parametrize(
-    ("architecture", "device", "native", "expected"),
+    ("precision", "native", "asked", "expected"),
     [
-        ("convnet", "cpu", False, False), ("convnet", "cpu", True, True), ("resnet18", "cuda", False, True),
-        ("mlp", "cpu", True, False), ("mlp", "cuda", True, False),
+        ("bf16-autocast", False, True, False), ("bf16-autocast", True, True, True), ("fp32", False, True, True),
+        ("fp32", True, False, False),
     ],
 )  # fmt: skip
-def test_channels_come_last_where_convolutions_are_faster_so(monkeypatch, architecture, device, native, expected):
+def test_channels_come_first_where_bf16_is_emulated_and_fp32_keeps_its_layout(monkeypatch, precision, native, asked, expected):
     monkeypatch.setattr(engine_module, "multiplies_bf16", lambda: native)
-    assert prefers_channels_last(architecture, device) is expected
+    engine = Engine("cpu", 0, False, asked, 1, precision)
+    images, layer = torch.randn(2, 3, 8, 8), nn.Conv2d(3, 4, 3)
+    laid = [engine.arrange(images), engine.place(layer).weight]
+    assert [tensor.is_contiguous(memory_format=torch.channels_last) for tensor in laid] == [expected, expected]
+    assert engine.as_record()["channels_last"] is expected

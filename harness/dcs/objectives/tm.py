@@ -26,7 +26,7 @@ from harness.experts import Experts, open_experts
 from harness.imageset import EncodedImages
 from harness.teachers import PinnedTeacher, TeacherCard
 from harness.training.dsa import augment_dsa
-from harness.training.engine import Engine, has_compiler, make_deterministic, prefers_channels_last, resolve_device
+from harness.training.engine import Engine, has_compiler, make_deterministic, resolve_device
 from harness.training.seeding import generator_for
 from harness.training.students import build_network
 from harness.training.teacher import build_teacher
@@ -228,8 +228,7 @@ def engine_for(card: TeacherCard, device: str, precision: str = "fp32") -> Engin
     split = device == "cpu" and card.student.norm != "batch"
     compiled = split and precision == "bf16-autocast" and has_compiler()
     micro_batch = (CPU_MICRO_BATCH_COMPILED if compiled else CPU_MICRO_BATCH) if split else 0
-    channels_last = prefers_channels_last(card.student.architecture, device)
-    return Engine(device, micro_batch, compiled, channels_last, torch.get_num_threads(), precision)
+    return Engine(device, micro_batch, compiled, card.student.architecture != "mlp", torch.get_num_threads(), precision)
 
 
 def starts_of(settings: Mapping[str, Value]) -> list[int]:
