@@ -71,7 +71,7 @@ def score_objectives(
 def compute_losses(
     root: Path, pool: Pool, names: Sequence[str], data: Path | None, most: int | None, device: str, report: Report
 ) -> None:
-    """Data and networks are asked for only where the table lacks a loss."""
+    """Data and networks are asked for only where the table lacks a loss of a subset whose rows are to be had."""
     from harness.datasets import load_split
     from harness.dcs.losses import identity_of, missing_losses, scene_of, update_losses
     from harness.training.engine import resolve_device
@@ -79,10 +79,13 @@ def compute_losses(
     path, subsets = losses_path(root, pool), _subsets(pool, most)
     for objective in [find_objective(name) for name in names]:
         identity = identity_of(root, pool, objective)
-        if missing_losses(objective, identity, pool, subsets, path):
+        if not missing_losses(objective, identity, pool, subsets, path):
+            continue
+        rows = rows_at_hand(root, pool, data, subsets)
+        if missing_losses(objective, identity, pool, list(rows), path):
             train = load_split(pool.recipe.dataset, "train", data)
             scene = scene_of(root, pool, train, objective, resolve_device(device), report)
-            update_losses(objective, identity, pool, rows_at_hand(root, pool, data, subsets), scene, path)
+            update_losses(objective, identity, pool, rows, scene, path)
 
 
 def score_file(root: Path, pool: Pool, path: Path, partial: bool, save: str | None, ood: bool = False) -> list[ObjectiveScore]:

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from harness.imageset import ImageSet
+from harness.ood_records import CORRUPTION_NAMES, OodResult
 from harness.plan import plan_units
 from harness.records import CurvePoint, Result
 from harness.runner import Summary, run_units
@@ -49,6 +50,12 @@ def fake_outcome(protocol, ipc, image_set, test, seed, device, on_epoch, teacher
     )
     curve = (CurvePoint(epoch=0, train_loss=0.5, lr=0.01),)
     return SimpleNamespace(status="ok", result=result, curve=curve, wall_seconds=1.0, images_per_second=50.0, engine={})
+
+
+def corrupted_result(top: float = 10.0) -> OodResult:
+    """`top` percent at severity 1, ten points more at each further one."""
+    errors = dict.fromkeys(CORRUPTION_NAMES, tuple(top + 10 * place for place in range(5)))
+    return OodResult(corruptions=1, image_side=32, images=20, images_sha256="0" * 64, errors=errors)
 
 
 def replace_training(monkeypatch) -> list[int]:

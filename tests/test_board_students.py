@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from runner_checkout import fake_outcome, replace_training, run_here
+from runner_checkout import corrupted_result, fake_outcome, replace_training, run_here
 from small_pool import PROTOCOL, ROOT, small_pool
 from typer.testing import CliRunner
 
@@ -16,7 +16,7 @@ from harness.dcs.board_students import board_students, content_sha256
 from harness.dcs.lookup import pool_units, read_table, subset_submission, table_path, to_train, update_table
 from harness.dcs.pool import Pool, pool_rows, read_pool, workspace
 from harness.errors import RecordError
-from harness.ood_records import CORRUPTION_NAMES, OodResult, write_ood_record
+from harness.ood_records import write_ood_record
 from harness.plan import Unit
 from harness.protocols import find_protocol
 from harness.records import read_record, record_path, unit_id
@@ -40,11 +40,6 @@ def on_the_boards(root: Path, pool: Pool, seed: int = 0, name: str = "draw0.json
     unit = Unit(submission, 0, protocol, seed, unit_id(submission.digest, 0, protocol.sha256, seed), record)
     assert run_here(root, [unit]).failures == []
     return record
-
-
-def corrupted_result() -> OodResult:
-    errors = dict.fromkeys(CORRUPTION_NAMES, (10.0, 20.0, 30.0, 40.0, 50.0))
-    return OodResult(corruptions=1, image_side=32, images=20, images_sha256="0" * 64, errors=errors)
 
 
 def put_ood(path: Path) -> None:

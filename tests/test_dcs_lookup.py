@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runner_checkout import replace_training, run_here
+from runner_checkout import corrupted_result, replace_training, run_here
 from small_pool import ID, ROOT, pool_file, small_pool
 from typer.testing import CliRunner
 
@@ -29,7 +29,7 @@ from harness.dcs.lookup_rows import CORRUPTIONS
 from harness.dcs.pool import find_pool, pool_ids, pool_rows, read_pool, workspace
 from harness.dcs.stored_rows import store_rows
 from harness.errors import CheckFailed, ProtocolError, RecordError, UsageError
-from harness.ood_records import CORRUPTION_NAMES, OodResult, ood_path, write_ood_record
+from harness.ood_records import ood_path, write_ood_record
 from harness.records import read_record
 from harness.training import evaluate_corrupted, evaluate_set
 
@@ -261,12 +261,6 @@ def test_a_stray_quote_in_the_table_is_an_error_and_not_an_empty_table(tmp_path,
         path.write_text("\n".join([header, broken, second, ""]))
         with pytest.raises(CheckFailed, match="not the pool's"):
             read_table(tmp_path, pool)
-
-
-def corrupted_result(top: float = 10.0) -> OodResult:
-    """`top` percent at severity 1, ten points more at each further one."""
-    errors = dict.fromkeys(CORRUPTION_NAMES, tuple(top + 10 * place for place in range(5)))
-    return OodResult(corruptions=1, image_side=32, images=20, images_sha256="0" * 64, errors=errors)
 
 
 def put_ood(unit, top: float = 10.0) -> None:

@@ -453,6 +453,19 @@ def test_without_the_recording_losses_are_of_the_subsets_whose_index_files_are_h
     assert {line.subset for line in read_losses(losses_path(root, pool))} == found
 
 
+def test_no_network_is_asked_for_when_every_subset_that_is_here_has_its_loss(root, pool, hlbench):
+    asked = ("dcs", "sre2l_bn", "--dataset", "digits", "--most-ipc", "1")
+    pool_rows(root, pool, None, ["ipc1-random-d0"])
+    shutil.rmtree(root / "dynamics")
+    code, _, err = hlbench(*asked)
+    assert code == 0, err
+    before = read_losses(losses_path(root, pool))
+    (root / "teachers" / pool.recipe.teacher / "weights.safetensors").unlink()
+    code, _, err = hlbench(*asked)
+    assert code == 0, err
+    assert read_losses(losses_path(root, pool)) == before
+
+
 def test_a_damaged_table_names_the_line_and_advises_nothing_that_would_lose_losses(tmp_path):
     rows = [LossRow("dm", "a" * 12, f"ipc{ipc}-random-d0", "b" * 12, 1.0, None, 1) for ipc in range(1, 10)]
     write_losses(tmp_path / "losses.csv", rows)
