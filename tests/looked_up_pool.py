@@ -21,10 +21,10 @@ def by_size_and_quality(subset: Subset) -> tuple[float, ...]:
 
 
 def pool_checkout(root: Path, errors: Errors = by_size_and_quality) -> Pool:
-    """A checkout at `root` with the real protocols and the digits pool, whose table holds `errors`."""
+    """A checkout at `root` with copies of the real protocols, digits recordings and teachers, and the digits pool, whose table holds `errors`."""
     shutil.copytree(ROOT / "protocols", root / "protocols")
     shutil.copytree(ROOT / "dynamics", root / "dynamics")
-    (root / "teachers").symlink_to(ROOT / "teachers")
+    shutil.copytree(ROOT / "teachers/digits", root / "teachers/digits")
     (root / "leaderboards/results").mkdir(parents=True)
     pool = read_pool(root, "digits")
     write_table(root, pool, errors)

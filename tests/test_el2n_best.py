@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,12 +32,10 @@ SHIPPED = [path for path in find_submissions(ROOT) if read_submission(path).meth
 
 @pytest.fixture
 def root(tmp_path, monkeypatch) -> Path:
-    """A checkout with this project's protocols and recordings and no submissions; the cache is its own."""
-    for name in ("dynamics", "teachers"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "protocols").mkdir()
-    (tmp_path / "protocols/LOCK.json").write_text((ROOT / "protocols/LOCK.json").read_text())
-    (tmp_path / "protocols/digits").symlink_to(ROOT / "protocols/digits")
+    """A checkout with copies of this project's protocols and recordings and no submissions; the cache is its own."""
+    for name in ("dynamics", "teachers/digits", "protocols/digits"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "protocols/LOCK.json", tmp_path / "protocols")
     monkeypatch.setenv("HLBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path
 

@@ -34,9 +34,9 @@ SHIPPED = find_submissions(ROOT)
 
 @pytest.fixture
 def root(tmp_path, monkeypatch) -> Path:
-    """A checkout with this project's protocols and teachers and one of its recordings; the cache is its own."""
+    """A checkout with copies of this project's protocols and teachers and one of its recordings; the cache is its own."""
     for name in ("protocols", "teachers"):
-        (tmp_path / name).symlink_to(ROOT / name)
+        shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "dynamics" / RECORDING, tmp_path / "dynamics" / RECORDING)
     monkeypatch.setenv("HLBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
