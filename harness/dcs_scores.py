@@ -21,7 +21,7 @@ from harness.errors import CheckFailed, EnvironmentProblem, UsageError
 from harness.scoring import cells
 from harness.scoring.dcs import Errors, ObjectiveScore, look_up, score_losses
 from harness.scoring.dcs import score_objectives as score_table
-from harness.scoring.dcs_page import dcs_cell, named, severity_cell, without_twins_cell
+from harness.scoring.dcs_cells import dcs_cell, named, severity_cell, without_twins_cell
 
 ALL = "all"
 Report = Callable[[int, int], None]
@@ -205,6 +205,7 @@ def score_rows(found: Sequence[ObjectiveScore], ood: bool = False) -> list[dict[
         {
             "objective": named(one),
             "DCS": dcs_cell(one),
+            "by twins alone": "-" if one.score.chance is None else f"{one.score.chance:+.2f}",
             "without twins": "-" if one.score.primary is None else without_twins_cell(one.score),
             "given size": "-" if one.score.partial is None else f"{one.score.partial:+.2f}",
             "raw": "-" if one.score.raw is None else f"{one.score.raw:+.2f}",

@@ -21,7 +21,7 @@ def by_size_and_quality(subset: Subset) -> tuple[float, ...]:
 
 
 def pool_checkout(root: Path, errors: Errors = by_size_and_quality) -> Pool:
-    """A checkout at `root` with copies of the real protocols, digits recordings and teachers, and the digits pool, whose table holds `errors`."""
+    """A checkout of copies: the real protocols, recordings and digits teachers, and the digits pool with a table of `errors`."""
     shutil.copytree(ROOT / "protocols", root / "protocols")
     shutil.copytree(ROOT / "dynamics", root / "dynamics")
     shutil.copytree(ROOT / "teachers/digits", root / "teachers/digits")

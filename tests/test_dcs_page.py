@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,17 +13,17 @@ from statistics import fmean, variance
 
 import pytest
 from command_line import caller
-from looked_up_pool import ROOT, by_size_and_quality, pool_checkout
+from looked_up_pool import ROOT, by_size_and_quality, pool_checkout, write_table
 from small_checkout import submit
 
 from harness.dcs.declared import DECLARED, DSA_SETTINGS
-from harness.dcs.lookup import frozen_pool
+from harness.dcs.lookup import frozen_pool, table_path
 from harness.dcs.loss_table import LossRow, losses_path, subset_hashes, write_losses
 from harness.dcs.losses import identity_of
 from harness.dcs.objectives import OBJECTIVES, find_objective
 from harness.scoring.board import build_boards
 from harness.scoring.dcs import read_pool_scores
-from harness.scoring.dcs_page import dcs_column
+from harness.scoring.dcs_boards import dcs_column
 from harness.scoring.dcs_reported import COLUMNS, holds, read_reported_scores, sign_verdict
 from harness.scoring.loss_noise import loss_noise
 from harness.scoring.reported import ReportedError
@@ -166,10 +167,44 @@ def test_check_fails_when_an_objectives_version_is_raised_and_its_old_losses_sta
 def test_a_page_depends_on_no_experts_in_somebodys_cache(root, pool):
     """Without a card beside the recipe the identity is not known here, whatever the cache holds."""
     put(root, pool, "tm", aligned, 0.1, 6)
-    (root / "teachers").unlink()
+    shutil.rmtree(root / "teachers")
     page = page_of(root)
     assert "stale" not in page
     assert row_of(page, "Settings of the losses", "tm")[4] == "not known: its networks are not pinned here"
+
+
+def test_the_page_says_what_twins_bring_alone_and_answers_before_it_explains(root, pool):
+    put(root, pool, "dm", aligned, 0.1, 20)
+    page, score = page_of(root), read_pool_scores(root)[0].objectives[0].score
+    (line,) = re.findall(r"^\| `dm` +\| \*\*.*$", page, re.MULTILINE)
+    cells = [cell.strip() for cell in line.split("|")[2:]]
+    assert cells[:3] == [f"**{score.primary:+.2f}**", f"{score.chance:+.2f}", "<0.001"]
+    places = [page.index(text) for text in ("- Aligned beyond", line, "### How far the scores hold", "## How to read this page")]
+    assert places == sorted(places)
+
+
+def test_subsets_that_the_rule_leaves_out_stand_by_size_with_their_errors_and_its_limit(root, pool):
+    def errors(subset):
+        return (99.0,) * 2 if subset.id == "ipc4-el2n-hard-d0" else (20.0 + (subset.method == "random"),) * 2
+
+    write_table(root, pool, errors)
+    put(root, pool, "dm", aligned, 0.1, 20)
+    text = page_of(root).split("Not counted, by the rule")[1].split("\n![")[0]
+    assert [line for line in text.split("\n") if line.startswith("- ")] == [
+        "- IPC 4, above 31.00 (Random 21.00): ipc4-el2n-hard-d0 99.00."
+    ]
+
+
+def test_a_pool_with_few_students_says_what_a_score_asks_for(root, pool):
+    put(root, pool, "dm", aligned, 0.1, 20)
+    table = table_path(root, pool)
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:9]))
+    page = page_of(root)
+    assert re.search(
+        r"\*\*No score yet\*\*: \d subsets at 1 size have a loss and students; a score asks for 30 at 3 sizes\.", page
+    )
+    table.unlink()
+    assert "**No score yet**: no subset has students yet; a score" in page_of(root)
 
 
 @pytest.mark.parametrize(

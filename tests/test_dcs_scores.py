@@ -30,7 +30,8 @@ from harness.dcs.statistic import primary_of, score
 from harness.errors import CheckFailed, UsageError
 from harness.scoring.board import build_boards
 from harness.scoring.dcs import points_of, pool_scores, read_pool_scores, spreads
-from harness.scoring.dcs_page import dcs_cell, dcs_column
+from harness.scoring.dcs_boards import dcs_column
+from harness.scoring.dcs_cells import dcs_cell
 from harness.scoring.dcs_reported import read_reported_scores
 from harness.submissions import read_submission
 from harness.teachers import read_card
@@ -331,7 +332,7 @@ def test_a_sign_that_hangs_on_the_excluded_subsets_is_said_on_the_page_and_on_bo
     assert one.score.primary == pytest.approx(-1)
     assert (one.of_all > 0) == turns
     page = build_boards(root, root / "leaderboards/results")["digits-dcs.md"]
-    assert (f"- `mine`: -1.00, {one.of_all:+.2f} with nothing excluded." in page) == turns
+    assert (f"leaves out: `mine` ({one.of_all:+.2f}) with nothing excluded." in page) == turns
     fields = {"kind": "distilled", "split_fingerprint": None, "images": {"pixel_space": "uint8", "resolution": 8}}
     (cell,) = dcs_column([read_submission(submit(root, "mine", "mine", **fields))], scores)[1]
     assert (f"{one.of_all:+.2f} with nothing excluded" in cell) == turns
@@ -348,13 +349,13 @@ def test_the_page_has_scores_on_corrupted_images_only_where_some_are_measured(ro
     write_table(root, pool, by_size_and_quality, worse_when_clean_is_better)
     before, section = page().split("### On corrupted test images")
     assert without.startswith(before.rstrip())
-    assert re.search(r"`mine` \(own losses, not computed here\) +\| \*\*-1\.00\*\* +\| \[-1\.00, ", section)
+    assert re.search(r"`mine` \(own losses, not computed here\) +\| \*\*-1\.00\*\* +\| [+-]\d\.\d\d +\| <0\.001 ", section)
     assert "1: -1.00, 2: -1.00, 3: -1.00, 4: -1.00, 5: -1.00" in section
     assert f"{2 * len(pool.subsets)} of {2 * len(pool.subsets)} students measured" in section.replace("\n", " ")
     first = pool.subsets[0].id
     write_table(root, pool, by_size_and_quality, lambda subset: by_size_and_quality(subset) if subset.id == first else ())
     assert re.search(
-        r"`mine` \(own losses, not computed here\) +\| too few +\| - +\| - +\| - +\| 0 in 0 +\| - +\|",
+        r"`mine` \(own losses, not computed here\) +\| too few +\| - +\| - +\| - +\| - +\| 0 in 0 +\| - +\|",
         page().split("### On corrupted test images")[1],
     )
 

@@ -142,29 +142,36 @@ def ood_errors(pool: Pool, rows: Sequence[Row], severity: int | None = None) -> 
     return _by_subset(pool, ((row.subset, row.seed, row.ood[place]) for row in rows if row.ood))
 
 
-def excluded(pool: Pool, measured: Mapping[str, Sequence[float]]) -> dict[str, str]:
-    """Subset id -> why it is not counted, of those in `measured` (as `errors` gives it), by the pool's exclusion rule (E.2).
+def limits(pool: Pool, measured: Mapping[str, Sequence[float]]) -> dict[int, tuple[float, float]]:
+    """IPC -> (Random's mean error in percent, the highest error that counts), by the pool's exclusion rule (E.2).
 
-    Errors are means over seeds. Random's is the mean over its draws, twins left out, because a twin shows half the images. A twin
-    is judged by its own error and not by its base's: either may stay without the other. Where Random was not measured the rule
-    cannot be applied, and nothing of that IPC is counted.
+    `measured` as `errors` gives it. Random's is the mean over its draws, twins left out, because a twin shows half the images. An
+    IPC at which Random was not measured lacks.
     """
-    rule, means = pool.recipe.exclusion, {name: fmean(values) for name, values in measured.items()}
-    random = defaultdict(list)
+    rule, random = pool.recipe.exclusion, defaultdict(list)
     for subset in pool.subsets:
-        if subset.method == RANDOM and subset.twin_of is None and subset.id in means:
-            random[subset.ipc].append(means[subset.id])
-    reasons = {}
+        if subset.method == RANDOM and subset.twin_of is None and subset.id in measured:
+            random[subset.ipc].append(fmean(measured[subset.id]))
+    baselines = {ipc: fmean(means) for ipc, means in random.items()}
+    return {ipc: (baseline, baseline + max(rule.points, rule.relative * baseline)) for ipc, baseline in baselines.items()}
+
+
+def excluded(pool: Pool, measured: Mapping[str, Sequence[float]]) -> dict[str, str]:
+    """Subset id -> why it is not counted, of those in `measured`, whose mean errors over seeds are beyond `limits`.
+
+    A twin is judged by its own error and not by its base's: either may stay without the other. Where Random was not measured the
+    rule cannot be applied, and nothing of that IPC is counted.
+    """
+    bounds, reasons = limits(pool, measured), {}
     for subset in pool.subsets:
-        if subset.id not in means:
+        if subset.id not in measured:
             continue
-        if subset.ipc not in random:
+        if subset.ipc not in bounds:
             reasons[subset.id] = f"Random at IPC {subset.ipc} is not measured, so that the exclusion rule cannot be applied"
             continue
-        baseline = fmean(random[subset.ipc])
-        limit = baseline + max(rule.points, rule.relative * baseline)
-        if means[subset.id] > limit:
-            reasons[subset.id] = f"error {means[subset.id]:.2f} %, above {limit:.2f} % (Random {baseline:.2f} %)"
+        (baseline, limit), error = bounds[subset.ipc], fmean(measured[subset.id])
+        if error > limit:
+            reasons[subset.id] = f"error {error:.2f} %, above {limit:.2f} % (Random {baseline:.2f} %)"
     return reasons
 
 

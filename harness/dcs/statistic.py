@@ -33,7 +33,6 @@ from harness.dcs.resample import (
 
 MIN_POINTS, MIN_STRATA = 30, 3
 PARTIAL_GAP = 0.15
-CHANCE_NOTED = 0.05
 TOO_FEW = "too few"
 
 
@@ -174,7 +173,7 @@ def score(
         partial=partial,
         raw=raw,
         leave_one_out=leave_one_out(points),
-        flags=(*left_out(every), *disagreement(primary, partial), *brought_by_twins(chance), *unpropagated(used)),
+        flags=(*left_out(every), *disagreement(primary, partial), *unpropagated(used)),
         **facts,
     )
 
@@ -269,13 +268,6 @@ def disagreement(primary: float, partial: float) -> list[str]:
         return [f"primary and partial differ in sign ({primary:+.2f}, {partial:+.2f})"]
     gap = abs(primary - partial)
     return [f"primary and partial differ by {gap:.2f}"] if gap > PARTIAL_GAP else []
-
-
-def brought_by_twins(chance: float) -> list[str]:
-    """Why an interval may exclude zero where p is large: p asks for more than twins being unlike their bases."""
-    if abs(chance) <= CHANCE_NOTED:
-        return []
-    return [f"dealt at random its losses still score {chance:+.2f}, by twins alone; p is for what goes beyond"]
 
 
 def unpropagated(strata: Sequence[Stratum]) -> list[str]:

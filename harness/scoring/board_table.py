@@ -15,7 +15,7 @@ from harness.protocols import Protocol
 from harness.scoring import cells
 from harness.scoring.cells import NOTHING, REGIME_NAMES, listed
 from harness.scoring.dcs import PoolScores
-from harness.scoring.dcs_page import board_note, dcs_column
+from harness.scoring.dcs_boards import board_note, dcs_column
 from harness.scoring.markdown import escape, file_link, table, web_link
 from harness.scoring.places import Places
 from harness.scoring.side_by_side import Board, BoardRow
@@ -55,7 +55,7 @@ def board_notes(board: Board, places: Places, scores: PoolScores | None = None) 
     notes += [f"{_of(board, one)}{_detectable(one)}" for one in board.tables]
     if board.main.best_coreset:
         notes.append(f"{_of(board, board.main)}{_best_coreset(board.main)}")
-    notes += [board_note(scores, places)] if scores else []
+    notes += [board_note(scores)] if scores else []
     short = [
         f"{_of(board, one)}{row.submission.slug} ({len(row.records)} of {row.planned} runs)"
         for one, row in rows

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
+from harness.dcs.lookup import limits
 from harness.scoring import cells
 from harness.scoring.dcs import PoolScores, spreads
-from harness.scoring.markdown import escape, table
+from harness.scoring.markdown import table
 
 
 def errors_section(scores: PoolScores) -> list[str]:
@@ -33,6 +36,7 @@ def _spread_table(scores: PoolScores) -> str:
 
 
 def _excluded(scores: PoolScores) -> list[str]:
+    """Errors in percent of what does not count, a line an IPC."""
     if not scores.excluded:
         return []
     rule = scores.pool.recipe.exclusion
@@ -40,4 +44,15 @@ def _excluded(scores: PoolScores) -> list[str]:
         f"Not counted, by the rule in the pool file (error above Random's at that IPC by more than {rule.points:g} points, or by "
         f"more than {100 * rule.relative:g}% of it where that is more):"
     )
-    return [head, "\n".join(f"- {name}: {escape(reason)}." for name, reason in scores.excluded.items())]
+    bounds = limits(scores.pool, scores.errors.measured)
+    lines = []
+    for ipc in scores.pool.recipe.ipc:
+        left_out = [one.id for one in scores.pool.subsets if one.ipc == ipc and one.id in scores.excluded]
+        if left_out and ipc in bounds:
+            errors = [f"{name} {cells.number(fmean(scores.errors.measured[name]))}" for name in left_out]
+            random, limit = map(cells.number, bounds[ipc])
+            lines.append(f"- IPC {ipc}, above {limit} (Random {random}): {cells.listed(errors)}.")
+        elif left_out:
+            subsets = cells.plural(len(left_out), "subset")
+            lines.append(f"- IPC {ipc}: {subsets}; Random is not measured, so that the rule cannot be applied.")
+    return [head, "\n".join(lines)]

@@ -1,0 +1,41 @@
+"""The DCS column of a dataset's boards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD
+from harness.scoring.cells import NOTHING
+from harness.scoring.dcs import PoolScores
+from harness.scoring.dcs_cells import dcs_cell, turned_note
+from harness.submissions import Submission
+
+BOARD_MEANING = (
+    "DCS: how well the loss that a method's images descend on, or are ranked by, tracks the hard-label test error of students, "
+    "over the pool of fixed subsets in [{name}]({target}): +1 perfectly, 0 not at all, negative: it misleads; the interval is "
+    "over selectors, and twins alone can lift a score above 0: p is for what goes beyond. It speaks for the loss, not the set. "
+    "`no loss`: a selector; `not expressible`: the method's loss is none of a set; `not computed`: nobody has; `not given`: this "
+    "project knows no loss of the method; `own losses`: brought along, not computed here; "
+    "`stale losses`: other code, settings or networks than those here gave them."
+)
+
+
+def dcs_column(submissions: Sequence[Submission], scores: PoolScores) -> tuple[str, list[str]]:
+    """Header and one cell a row of a board."""
+    return "DCS", [_of_submission(one, scores) for one in submissions]
+
+
+def board_note(scores: PoolScores) -> str:
+    page = f"{scores.pool.recipe.dataset}-dcs.md"
+    return BOARD_MEANING.format(name=page, target=page)
+
+
+def _of_submission(submission: Submission, scores: PoolScores) -> str:
+    if submission.kind != "distilled":
+        return "no loss" if submission.kind == "coreset" else NOTHING
+    one = scores.of_method(submission.method)
+    if one is not None:
+        return f"{dcs_cell(one)}{turned_note(one)}{' own losses' if one.is_own else ''}{', stale losses' if one.is_stale else ''}"
+    if submission.method in {entry.name for entry in NOT_EXPRESSIBLE}:
+        return "not expressible"
+    return "not computed" if submission.method in OBJECTIVE_OF_METHOD else "not given"
