@@ -179,7 +179,9 @@ def test_the_page_says_what_twins_bring_alone_and_answers_before_it_explains(roo
     (line,) = re.findall(r"^\| `dm` +\| \*\*.*$", page, re.MULTILINE)
     cells = [cell.strip() for cell in line.split("|")[2:]]
     assert cells[:3] == [f"**{score.primary:+.2f}**", f"{score.chance:+.2f}", "<0.001"]
-    places = [page.index(text) for text in ("- Aligned beyond", line, "### How far the scores hold", "## How to read this page")]
+    places = [
+        page.index(text) for text in ("- Aligned, twins aside", line, "### How far the scores hold", "## How to read this page")
+    ]
     assert places == sorted(places)
 
 

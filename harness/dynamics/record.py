@@ -15,7 +15,7 @@ from harness.dynamics.plan import Wish, plan_run
 from harness.dynamics.spec import ScoringRun
 from harness.dynamics.unfinished import CHECKPOINT, arrays_of, discard, finish, held
 from harness.dynamics.watch import FeaturesAndLogits, Watcher, feature_count
-from harness.environment import describe_environment, processor_of
+from harness.environment import describe_environment
 from harness.errors import CheckFailed, UsageError
 from harness.imageset import ImageSet
 from harness.protocols import Protocol
@@ -24,10 +24,10 @@ from harness.training.checkpoint import Checkpoint, Setting, read_checkpoint, wr
 from harness.training.engine import Engine, choose_engine, make_deterministic, resolve_device
 from harness.training.label_cache import image_logits
 from harness.training.labels import supervise
+from harness.training.made_by import commit_of, machine_facts
 from harness.training.seeding import generator_for
 from harness.training.state import TrainingState
 from harness.training.students import build_student
-from harness.training.train_teacher import commit_of
 from harness.training.trainer import TrainingRun, train
 from harness.training.views import require_fit, training_views
 
@@ -103,7 +103,7 @@ def _record(scoring: Scoring, unfinished: Path, device: str, report: Report) -> 
     run, path = scoring.run, unfinished / CHECKPOINT
     make_deterministic(scoring.protocol)
     engine, environment = choose_engine(scoring.protocol, run.images_seen, device), describe_environment(device)
-    machine = _machine(engine, environment)
+    machine = machine_facts(engine, environment)
     described = {name: str(value) for name, value in run.model_dump().items()}
     setting: Setting = {**described, **machine, "micro_batch": engine.micro_batch}
     earlier = read_checkpoint(path, setting)
@@ -160,14 +160,3 @@ def _train_watched(
         supervise(protocol, image_set, scoring.teacher, run.seed, engine),
         on_epoch=on_epoch, images_per_epoch=run.images_per_epoch, on_state=on_state, resume=resume, on_batch=watcher.present,
     )  # fmt: skip
-
-
-def _machine(engine: Engine, environment: dict) -> dict[str, str | int | bool]:
-    """The facts of `Made` on which rounding depends."""
-    return {
-        "torch": environment["torch"],
-        "device": engine.device,
-        "processor": processor_of(environment),
-        "threads": engine.threads,
-        "compiled": engine.compiled,
-    }

@@ -179,14 +179,14 @@ def _students_luck(scores: PoolScores) -> list[str]:
 
 
 def _verdicts(scores: PoolScores) -> list[str]:
-    """The answer first: which losses track errors beyond what twins bring, by p below 5%."""
+    """The answer first: which losses track errors beyond what twins bring, or against it, by p below 5%."""
     tested = [one for one in scores.objectives if one.score.methods_p is not None]
     if not tested:
         return _no_score_yet(scores)
     sure = [one for one in tested if one.score.methods_p < ALPHA]
     kinds = {
-        "Aligned beyond what twins bring": [one for one in sure if one.score.primary > one.score.chance],
-        "Misleading beyond it": [one for one in sure if one.score.primary < one.score.chance],
+        "Aligned, twins aside": [one for one in sure if one.score.primary > one.score.chance],
+        "Misleading, twins aside": [one for one in sure if one.score.primary < one.score.chance],
         "Not told apart from a loss that says nothing": [one for one in tested if one not in sure],
     }
     lines = [f"- {kind} (p {'<' if one_of[0] in sure else '>='} {ALPHA}): {listed([code(one) for one in one_of])}."

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from harness.canonical import file_sha256
 from harness.datasets.base import Split
-from harness.environment import describe_environment, processor_of
+from harness.environment import describe_environment
 from harness.errors import CheckFailed, EnvironmentProblem, UsageError
 from harness.experts import (
     PARAMETERS,
@@ -36,10 +36,11 @@ from harness.experts import (
 from harness.teachers import Made
 from harness.training.checkpoint import held
 from harness.training.engine import resolve_device
+from harness.training.made_by import commit_of, machine_facts
 from harness.training.seeding import generator_for
 from harness.training.state import MODEL, TrainingState
 from harness.training.students import build_network, build_student
-from harness.training.train_teacher import commit_of, engine_for, top1, trained_network
+from harness.training.train_teacher import engine_for, top1, trained_network
 
 OnState = Callable[[int, TrainingState], None]
 MACHINE = ("torch", "device", "processor", "threads", "compiled")
@@ -78,10 +79,7 @@ def train_experts(
 def begun(recipe: ExpertsRecipe, train_split: Split, folder: Path, device: str) -> ExpertsCard:
     """The card in `folder` if it can be gone on from, or an empty one. Raises UsageError, EnvironmentProblem."""
     environment, engine = describe_environment(device), engine_for(recipe, train_split, device)
-    made = Made(
-        torch=environment["torch"], device=device, processor=processor_of(environment), threads=engine.threads,
-        compiled=engine.compiled, seconds=0.0, code=(commit_of(environment),),
-    )  # fmt: skip
+    made = Made(**machine_facts(engine, environment), seconds=0.0, code=(commit_of(environment),))
     kept = read_experts_card(folder)
     if kept is None:
         return ExpertsCard(

@@ -17,7 +17,7 @@ from torch import nn
 
 from harness.canonical import sha256_hex
 from harness.datasets.base import Split
-from harness.environment import describe_environment, processor_of
+from harness.environment import describe_environment
 from harness.errors import CheckFailed, UsageError
 from harness.imageset import ImageSet
 from harness.teachers import (
@@ -45,6 +45,7 @@ from harness.training.checkpoint import (
 from harness.training.engine import Engine, choose_engine, make_deterministic, resolve_device
 from harness.training.evaluate_set import measure
 from harness.training.labels import hard_labels
+from harness.training.made_by import commit_of, machine_facts
 from harness.training.seeding import generator_for
 from harness.training.state import TrainingState
 from harness.training.students import build_student
@@ -132,13 +133,7 @@ def trained_in_sittings(
 ) -> tuple[nn.Module, Made]:
     """`trained_network`, which goes on from the checkpoint at `path` and writes it after each epoch; and how it was made."""
     engine, environment = engine_for(recipe, train_split, device), describe_environment(device)
-    machine = {
-        "torch": environment["torch"],
-        "device": device,
-        "processor": processor_of(environment),
-        "threads": engine.threads,
-        "compiled": engine.compiled,
-    }
+    machine = machine_facts(engine, environment)
     setting: Setting = {**machine, "micro_batch": engine.micro_batch, "train_split": train_split.fingerprint}
     earlier = read_checkpoint(path, setting)
     seconds, code = (earlier.seconds, earlier.code) if earlier else (0.0, ())
@@ -183,12 +178,6 @@ def engine_for(recipe: TeacherRecipe, train_split: Split, device: str) -> Engine
 
 def images_per_class(recipe: TeacherRecipe, train_split: Split) -> int:
     return max(1, len(train_split) // recipe.dataset.classes)
-
-
-def commit_of(environment: dict) -> str:
-    """As `Made.code`."""
-    commit, dirty = environment["git_commit"], environment["git_dirty"]
-    return "unknown" if commit is None else f"{commit}-dirty" if dirty else commit
 
 
 def top1(model: nn.Module, split: Split, described: TeacherRecipe | TeacherCard, device: str = "auto") -> float:
