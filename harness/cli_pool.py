@@ -69,11 +69,12 @@ def pool_verify(dataset: DatasetName, student: OfStudent = None, data: Data = No
     from harness import freeze
     from harness.dcs.lookup import frozen_pool, read_table
     from harness.dcs.make_pool import checked_rows
-    from harness.dcs.stored_rows import stored_rows
+    from harness.dcs.stored_rows import check_entries, stored_rows
 
     root = project_root()
     pool = frozen_pool(root, dataset, student)
     fail_on(freeze.verify(root), "the protocols are not as they were frozen", "see each problem above")
+    check_entries(root, dataset)
     if stored := stored_rows(root, pool, pool.subsets):
         print(f"{pool.id}: the stored rows of {len(stored)} of {len(pool.subsets)} subsets have the hashes of the pool.")
     rows, table = checked_rows(root, pool, data), read_table(root, pool)

@@ -222,6 +222,21 @@ def test_verify_compares_stored_rows_also_where_the_recording_is_gone(tmp_path, 
     assert "stored rows" not in said.stdout
 
 
+def test_verify_notices_stored_rows_of_no_pool_that_are_not_those_of_their_name(tmp_path, monkeypatch):
+    pool = small_pool(tmp_path, frozen=True)
+    rows = np.arange(10, dtype=np.int32)
+    entries = {sha256_hex(index_bytes(rows)): rows, "ab" * 32: rows}
+    stored_path(tmp_path, "digits").write_bytes(save(entries))
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, ["pool", "verify", "--dataset", "digits"])
+    assert isinstance(said.exception, CheckFailed)
+    assert "abababababab" in said.exception.why
+    del entries["ab" * 32]
+    stored_path(tmp_path, "digits").write_bytes(save(entries))
+    assert CliRunner().invoke(app, ["pool", "verify", "--dataset", "digits"]).exit_code == 0
+    assert stored_ids(tmp_path, pool) == set()
+
+
 @pytest.mark.parametrize("data", [b"", b"not safetensors at all", bytes(MOST_BYTES + 1)], ids=["empty", "text", "too large"])
 def test_a_file_of_stored_rows_that_is_none_is_refused(tmp_path, data):
     pool = small_pool(tmp_path)

@@ -53,6 +53,16 @@ def stored_rows(root: Path, pool: Pool, subsets: Collection[Subset]) -> dict[str
     return found
 
 
+def check_entries(root: Path, dataset: str) -> int:
+    """Entries stored for a dataset's pools, of no pool too. Raises CheckFailed where one has not the hash that it is named by."""
+    path = stored_path(root, dataset)
+    entries = _read(path)
+    for name, rows in entries.items():
+        if sha256_hex(index_bytes(rows)) != name:
+            raise _damaged(path, f"the rows named {name[:12]} have another hash")
+    return len(entries)
+
+
 def store_rows(root: Path, pool: Pool, rows: Mapping[str, np.ndarray]) -> int:
     """Add the rows {subset id: int64 [classes * IPC]} of a pool's subsets, twins left out; how many entries the file then holds.
 
