@@ -91,13 +91,14 @@ def main() -> int:
     heads = ["design", "score's own mean", "cover", "holds", "selectors: cover", "without noise", "cover", "percentile: cover"]
     print(tabulate(covers, headers=[*heads, "width"], floatfmt=".3f"))
     print(f"{POOLS} pools a design: ± {half_width(0.95, POOLS):.3f} on a cover\n")
-    heads = ["p <= 0.05 over selectors", "holds", "at each IPC", "twins as points", "interval above 0", "without twins: off 0"]
+    tests = ["p <= 0.05 over selectors", "holds", "without twins", "holds", "at each IPC", "twins as points"]
+    heads = [*tests, "interval above 0", "without twins: off 0"]
     sizes = [sized(design, np.random.default_rng([1, place])) for place, design in enumerate(NULLS)]
     print(tabulate(sizes, headers=["null", *heads], floatfmt=".3f"))
     print(f"{POOLS} pools a null: ± {half_width(SIZE, POOLS):.3f}\n")
     powers = [sized(design, np.random.default_rng([2, place])) for place, design in enumerate(RELATED)]
-    print(tabulate([[row[0], row[1]] for row in powers], headers=["relation", heads[0]], floatfmt=".3f"))
-    held = [row[3] for row in covers[:-2]] + [row[2] for row in sizes]
+    print(tabulate([[row[0], row[1], row[3]] for row in powers], headers=["relation", heads[0], heads[2]], floatfmt=".3f"))
+    held = [row[3] for row in covers[:-2]] + [cell for row in sizes for cell in (row[2], row[4])]
     return 0 if set(held) == {"yes"} else 1
 
 
@@ -112,11 +113,11 @@ def covered(design: Design, random: np.random.Generator) -> list[str | float]:
     width = 0.0
     for number in range(POOLS):
         found = score(simulated(design, random), resamples=RESAMPLES, permutations=1, seed=number)
-        held["own"] += found.interval[0] <= own <= found.interval[1]
-        held["methods"] += found.methods_interval[0] <= own <= found.methods_interval[1]
-        held["exact"] += found.interval[0] <= exact <= found.interval[1]
+        held["own"] += found.interval_subsets[0] <= own <= found.interval_subsets[1]
+        held["methods"] += found.interval_selectors[0] <= own <= found.interval_selectors[1]
+        held["exact"] += found.interval_subsets[0] <= exact <= found.interval_subsets[1]
         held["percentile"] += found.percentile_interval[0] <= own <= found.percentile_interval[1]
-        width += found.interval[1] - found.interval[0]
+        width += found.interval_subsets[1] - found.interval_subsets[0]
     cover, of_methods, without_noise, plain = (count / POOLS for count in held.values())
     slack = half_width(0.95, POOLS)
     holds = COVER[0] - slack <= cover <= COVER[1] + slack
@@ -132,21 +133,26 @@ def own_means(design: Design, random: np.random.Generator) -> tuple[float, float
 
 def sized(design: Design, random: np.random.Generator) -> list[str | float]:
     """One line of the table of the tests' sizes."""
-    selectors = clusters = apart = above = off = 0
+    selectors = bare = clusters = apart = above = off = 0
     for number in range(POOLS):
         points = simulated(design, random)
         counted, uncounted = parted(points, design.dropped)
         selectors += exchange_test(strata_of(counted), counted, uncounted, PERMUTATIONS, number).p <= SIZE
+        bases, others = ([point for point in some if point.subset == point.cluster] for some in (counted, uncounted))
+        bare += exchange_test(strata_of(bases), bases, others, PERMUTATIONS, number).p <= SIZE
         clusters += permutation_test(strata_of(counted), PERMUTATIONS, number)[0] <= SIZE
         as_points = strata_of([replace(point, cluster=point.subset) for point in counted])
         apart += permutation_test(as_points, PERMUTATIONS, number)[0] <= SIZE
         found = score(counted, resamples=RESAMPLES, permutations=1, seed=number)
-        above += found.methods_interval[0] > 0
-        low, high = found.without_twins.interval or (0.0, 0.0)
+        above += found.interval_selectors[0] > 0
+        low, high = found.without_twins.interval_selectors or (0.0, 0.0)
         off += low > 0 or high < 0
-    holds = abs(selectors / POOLS - SIZE) <= half_width(SIZE, POOLS)
-    shares = [count / POOLS for count in (clusters, apart, above, off)]
-    return [design.title, selectors / POOLS, "yes" if holds else "no", *shares]
+    tests = [cell for count in (selectors, bare) for cell in (count / POOLS, "yes" if _holds(count / POOLS) else "no")]
+    return [design.title, *tests, *(count / POOLS for count in (clusters, apart, above, off))]
+
+
+def _holds(share: float) -> bool:
+    return abs(share - SIZE) <= half_width(SIZE, POOLS)
 
 
 def parted(points: list[Point], dropped: float) -> tuple[list[Point], list[Point]]:

@@ -31,7 +31,9 @@ def dcs(
         str | None,
         typer.Option("--objective", help="module:function of your own; (uint8 [n,3,H,W], int64 [n]) -> float."),
     ] = None,
-    save: Annotated[str | None, typer.Option("--save", help="Keep your own losses under this name, marked as own.")] = None,
+    save: Annotated[
+        str | None, typer.Option("--save", help="Keep own losses under a name; boards go by the method of a submission.")
+    ] = None,
     most: Annotated[int | None, typer.Option("--most-ipc", min=1, help="Compute losses of subsets up to this IPC.")] = None,
     ood: Annotated[bool, typer.Option("--ood", help="Against students' errors on corrupted test images.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="Name the objectives, and the methods that have none.")] = False,

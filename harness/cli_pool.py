@@ -1,8 +1,9 @@
-"""`hlbench pool`: make, show, verify, rows, train, table."""
+"""`hlbench pool`: make, show, export, verify, rows, train, table."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -58,6 +59,27 @@ def pool_show(dataset: DatasetName, student: OfStudent = None, as_json: Json = F
     rows = rows or [{"name": method.name, "method": method.label, "draws": method.draws} for method in pool.recipe.methods]
     reports.print_rows(rows, as_json, title=f"{pool.id}: {pool.title} ({pool.sha256[:12]}), {pool.recipe.protocol}")
     print(_counts(pool))
+
+
+@pool_app.command("export", epilog="Example: hlbench pool export --dataset digits --out subsets")
+def pool_export(
+    dataset: DatasetName,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the index files; those of other names in it stay.")],
+    student: OfStudent = None,
+    data: Data = None,
+) -> None:
+    """Write which training images each subset holds, to compute losses of your own anywhere.
+
+    One file a subset, <id>.json: {"rows": [...]}, rows of the training split in its own order, class by class. A twin names its
+    rows twice. What you compute goes into a CSV with the columns subset, loss: hlbench dcs --losses.
+    """
+    from harness.dcs.lookup import frozen_pool
+    from harness.dcs.subset_rows import export_rows
+
+    root = project_root()
+    pool = frozen_pool(root, dataset, student)
+    written = export_rows(root, pool, data, out)
+    print(f"{out}: index files of {written} of {len(pool.subsets)} subsets of {pool.id}.")
 
 
 @pool_app.command("verify", epilog="Example: hlbench pool verify --dataset digits")

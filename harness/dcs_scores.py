@@ -16,12 +16,14 @@ from harness.dcs.kept_losses import kept_path, read_kept, sources_of, write_kept
 from harness.dcs.loss_table import NAME, SHORT, LossRow, folded, losses_path, put_losses, read_losses, subset_hashes
 from harness.dcs.objectives import NOT_EXPRESSIBLE, OBJECTIVE_OF_METHOD, OBJECTIVES, find_objective, objective_titles
 from harness.dcs.pool import Pool, pool_rows
+from harness.dcs.statistic import Score
 from harness.dcs.subset_rows import rows_at_hand
 from harness.errors import CheckFailed, EnvironmentProblem, UsageError
 from harness.scoring import cells
 from harness.scoring.dcs import Errors, ObjectiveScore, look_up, score_losses
 from harness.scoring.dcs import score_objectives as score_table
-from harness.scoring.dcs_cells import dcs_cell, named, severity_cell, without_twins_cell
+from harness.scoring.dcs_cells import chance_cell, dcs_cell, named, p_cell, severity_cell, without_twins_cell
+from harness.scoring.dcs_verdicts import verdict_lines
 
 ALL = "all"
 Report = Callable[[int, int], None]
@@ -205,8 +207,8 @@ def score_rows(found: Sequence[ObjectiveScore], ood: bool = False) -> list[dict[
         {
             "objective": named(one),
             "DCS": dcs_cell(one),
-            "by twins alone": "-" if one.score.chance is None else f"{one.score.chance:+.2f}",
-            "without twins": "-" if one.score.primary is None else without_twins_cell(one.score),
+            "by chance": chance_cell(one.score),
+            "without twins": _without_twins(one.score),
             "given size": "-" if one.score.partial is None else f"{one.score.partial:+.2f}",
             "raw": "-" if one.score.raw is None else f"{one.score.raw:+.2f}",
             "nothing excluded": "-" if one.of_all is None else f"{one.of_all:+.2f}",
@@ -215,6 +217,14 @@ def score_rows(found: Sequence[ObjectiveScore], ood: bool = False) -> list[dict[
         }
         for one in found
     ]
+
+
+def _without_twins(found: Score) -> str:
+    """`+0.33 [+0.02, +0.59], p 0.261 (m=75)`; `too few`."""
+    bases, told = found.without_twins, without_twins_cell(found)
+    if bases is None:
+        return "-"
+    return told if bases.value is None else f"{told}, p {p_cell(bases.p_selectors)} (m={bases.m})"
 
 
 def stale_losses(root: Path, pool: Pool, found: Sequence[ObjectiveScore]) -> list[str]:
@@ -234,9 +244,10 @@ def stale_losses(root: Path, pool: Pool, found: Sequence[ObjectiveScore]) -> lis
 
 
 def remarks(root: Path, pool: Pool, found: Sequence[ObjectiveScore], ood: bool = False) -> list[str]:
-    """What belongs below the table: flags, subsets without a loss, what the look-up table lacks."""
-    lines = [f"{one.objective}: {flag}" for one in found for flag in one.score.flags]
-    lines += [f"{one.objective}: no loss of {cells.plural(len(one.without_loss), 'subset')}" for one in found if one.without_loss]
+    """What belongs below the table: what the tests say, flags, subsets without a loss, what the look-up table lacks."""
+    lines = verdict_lines(found, quote="")
+    lines += [f"{one.objective}: {flag}" for one in found for flag in one.score.flags]
+    lines += [_lacking(pool, one) for one in found if one.without_loss]
     lines += stale_losses(root, pool, found)
     table = look_up(root, pool)
     if ood:
@@ -246,7 +257,15 @@ def remarks(root: Path, pool: Pool, found: Sequence[ObjectiveScore], ood: bool =
         lines.append(f"look-up table: {table.students} of {table.planned} students, so m can still grow")
     if table.excluded:
         lines.append(f"{cells.plural(len(table.excluded), 'subset')} excluded by the pool's rule (hlbench pool table)")
+    page = f"leaderboards/{pool.recipe.dataset}-dcs.md"
+    lines.append(f"in brackets: 95% over selectors, of chance 95% of deals; {page} explains all columns at its end")
     return lines
+
+
+def _lacking(pool: Pool, one: ObjectiveScore) -> str:
+    counted, absent = len(one.without_loss), len(pool.subsets) - len(one.losses)
+    told = f"{one.objective}: no loss of {cells.plural(absent, 'subset')} of {len(pool.subsets)}, {counted} of which count"
+    return f"{told}; a score of a part does not compare with one of the whole"
 
 
 def facts(pool: Pool, found: Sequence[ObjectiveScore], ood: bool = False) -> dict[str, Any]:

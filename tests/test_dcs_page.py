@@ -173,16 +173,17 @@ def test_a_page_depends_on_no_experts_in_somebodys_cache(root, pool):
     assert row_of(page, "Settings of the losses", "tm")[4] == "not known: its networks are not pinned here"
 
 
-def test_the_page_says_what_twins_bring_alone_and_answers_before_it_explains(root, pool):
+def test_the_page_says_what_chance_gives_and_answers_before_it_explains(root, pool):
     put(root, pool, "dm", aligned, 0.1, 20)
     page, score = page_of(root), read_pool_scores(root)[0].objectives[0].score
     (line,) = re.findall(r"^\| `dm` +\| \*\*.*$", page, re.MULTILINE)
     cells = [cell.strip() for cell in line.split("|")[2:]]
-    assert cells[:3] == [f"**{score.primary:+.2f}**", f"{score.chance:+.2f}", "<0.001"]
-    places = [
-        page.index(text) for text in ("- Aligned, twins aside", line, "### How far the scores hold", "## How to read this page")
-    ]
-    assert places == sorted(places)
+    assert cells[0].startswith(f"**{score.primary:+.2f}** [")
+    assert cells[1].startswith(f"{score.chance:+.2f} [")
+    assert cells[2] == "<0.001"
+    assert cells[3].startswith(f"{score.without_twins.value:+.2f} [")
+    told = ("- Aligned (p < 0.05 with twins and without): `dm`.", line, "### How far the scores hold", "## How to read this page")
+    assert [page.index(text) for text in told] == sorted(map(page.index, told))
 
 
 def test_subsets_that_the_rule_leaves_out_stand_by_size_with_their_errors_and_its_limit(root, pool):
@@ -195,6 +196,20 @@ def test_subsets_that_the_rule_leaves_out_stand_by_size_with_their_errors_and_it
     assert [line for line in text.split("\n") if line.startswith("- ")] == [
         "- IPC 4, above 31.00 (Random 21.00): ipc4-el2n-hard-d0 99.00."
     ]
+
+
+def test_the_page_says_which_losses_turn_round_over_sizes(root, pool):
+    put(root, pool, "dm", lambda one: aligned(one) if one.ipc > 4 else -aligned(one), 0.1, 20)
+    assert re.search(r"They turn round over sizes, .*: `dm` \(-1\.00 at IPC 1, \+1\.00 at IPC 10\)\.", page_of(root))
+    put(root, pool, "dm", aligned, 0.1, 20)
+    assert "turn round" not in page_of(root)
+
+
+def test_the_page_says_which_losses_are_mostly_luck_of_their_draws(root, pool):
+    put(root, pool, "dm", aligned, 1e3, 20)
+    assert "so that their scores say little: `dm` (100% at IPC 1)." in page_of(root)
+    put(root, pool, "dm", aligned, 0.0, 20)
+    assert "luck of their draws" not in page_of(root)
 
 
 def test_a_pool_with_few_students_says_what_a_score_asks_for(root, pool):

@@ -253,6 +253,22 @@ def test_the_shipped_rows_of_tinyimagenet_give_every_subset_that_they_name(stude
     assert stored_rows(ROOT, pool, pool.subsets).keys() == named
 
 
+def test_export_writes_the_index_file_of_every_subset_and_leaves_other_files_alone(tmp_path, monkeypatch):
+    pool = small_pool(tmp_path, frozen=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "subsets").mkdir()
+    (tmp_path / "subsets/mine.txt").write_text("mine")
+    said = CliRunner().invoke(app, ["pool", "export", "--dataset", "digits", "--out", "subsets"])
+    assert said.exit_code == 0
+    assert "subsets: index files of 9 of 9 subsets" in said.stdout
+    written = {path.stem: path.read_bytes() for path in (tmp_path / "subsets").glob("*.json")}
+    assert {name: sha256_hex(data) for name, data in written.items()} == {one.id: one.sha256 for one in pool.subsets}
+    assert (tmp_path / "subsets/mine.txt").read_text() == "mine"
+    said = CliRunner().invoke(app, ["pool", "export", "--dataset", "digits", "--out", "subsets/mine.txt"])
+    assert isinstance(said.exception, UsageError)
+    assert (tmp_path / "subsets/mine.txt").read_text() == "mine"
+
+
 def test_an_altered_hash_is_noticed(tmp_path):
     pool = small_pool(tmp_path)
     rewritten(tmp_path, pool.subsets[2].sha256, "ab" * 32)

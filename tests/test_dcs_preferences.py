@@ -83,3 +83,14 @@ def test_losses_without_students_have_a_page_that_says_so_and_no_figure(root):
     assert "Error" not in found["random"]
     assert found["random"]["Sizes"] == "1, 2, 4, 10"
     assert next(iter(found)) == "random"  # the pool's order
+
+
+def test_where_students_are_of_fewer_sizes_than_losses_the_page_says_of_which(root):
+    pool = put(root, lambda one: 1000.0 / one.ipc)
+    assert "Error at IPC" not in preferences(root)["cal"]
+    table = table_path(root, pool)
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([lines[0], *(line for line in lines[1:] if line.startswith("ipc1-"))]))
+    cells = preferences(root)["cal"]
+    assert cells["Error at IPC"] == "1"
+    assert cells["Sizes"].startswith("1, 2, ")

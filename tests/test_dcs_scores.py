@@ -147,11 +147,14 @@ def test_a_table_of_losses_survives_writing_and_refuses_damage(tmp_path):
         ("", "first line"),
         ("subset,loss\na,1\nb,2\nz,3\n", "no subset z"),
         ("subset,loss\na,1\n", "no loss for b"),
-        ("subset,loss\na,1\na,2\nb,1\n", "line 3 gives a a second time"),
+        ("subset,loss\n", "it holds no loss"),
+        ("subset,loss\na,1\nz,2\n", "no subset z, and 1 of the pool's have no loss"),
+        ("subset,loss\nb,1\na,1\na,2\n", "line 4 gives a a second time, after line 3"),
+        ("subset,loss\na,1_000\nb,1\n", "line 2: '1_000'"),
         ("subset,loss\na,nan\nb,1\n", "line 2: 'nan'"),
         ("subset,loss\na,1e999\nb,1\n", "line 2: '1e999'"),
         ("subset,loss\na,x\nb,1\n", "line 2: 'x'"),
-        ("subset,loss\na,1,2\nb,1\n", "line 2 has 3 cells"),
+        ("subset,loss\na,1,2\nb,1\n", "decimals with a point"),
         ("subset,loss\n" + "a,1\n" * 300_000, "larger than"),
     ],
 )
@@ -170,11 +173,24 @@ def test_missing_ids_are_allowed_when_asked_for_and_unknown_ones_never(tmp_path)
     path.write_text("subset,loss\nz,1\n")
     with pytest.raises(UsageError, match="does not fit"):
         read_custom_losses(path, ["a"], partial=True)
+    path.write_text("subset,loss\n")
+    with pytest.raises(UsageError, match="does not fit"):
+        read_custom_losses(path, ["a"], partial=True)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match="does not fit"):
+    with pytest.raises(UsageError, match="cannot read"):
         read_custom_losses(path, ["a"])
-    with pytest.raises(UsageError, match="does not fit"):
+    with pytest.raises(UsageError, match="cannot read"):
         read_custom_losses(tmp_path / "absent.csv", ["a"])
+
+
+def test_a_score_of_a_part_says_how_much_lacks_and_that_it_does_not_compare(root, pool, tmp_path, hlbench):
+    path, (last, *_) = loss_file(tmp_path / "own.csv", pool), reversed(pool.subsets)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith(f"{last.id},")))
+    code, out, err = hlbench("dcs", "--dataset", "digits", "--losses", str(path), "--partial")
+    assert code == 0, err
+    assert f"own: no loss of 1 subset of {len(pool.subsets)}, 1 of which count; a score of a part does not compare" in out
+    assert "Aligned (p < 0.05 with twins and without): own." in out
 
 
 def test_a_function_of_the_authors_own_is_called_with_every_subset(root, pool, hlbench):

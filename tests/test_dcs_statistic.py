@@ -113,16 +113,16 @@ def test_lower_loss_with_lower_error_is_one_and_the_reverse_minus_one():
     reversed_ = score(with_losses(points, [-error for error in mean_errors(points)]), **QUICK)
     assert (aligned.primary, aligned.partial, aligned.raw) == pytest.approx((1, 1, 1))
     assert (reversed_.primary, reversed_.partial, reversed_.raw) == pytest.approx((-1, -1, -1))
-    assert aligned.p == reversed_.p == 1 / 401
-    assert 0.7 < aligned.interval[0] <= aligned.interval[1] <= 1
-    assert -1 <= reversed_.interval[0] <= reversed_.interval[1] < -0.7
+    assert aligned.p_subsets == reversed_.p_subsets == 1 / 401
+    assert 0.7 < aligned.interval_subsets[0] <= aligned.interval_subsets[1] <= 1
+    assert -1 <= reversed_.interval_subsets[0] <= reversed_.interval_subsets[1] < -0.7
 
 
 def test_no_relation_is_near_zero_and_not_significant():
     found = score(pool(0.0, twins=False, methods=30), **QUICK)
     assert abs(found.primary) < 0.2
-    assert found.p > 0.05
-    assert found.interval[0] < 0 < found.interval[1]
+    assert found.p_subsets > 0.05
+    assert found.interval_subsets[0] < 0 < found.interval_subsets[1]
     assert found.chance == pytest.approx(0, abs=0.03)
 
 
@@ -157,7 +157,7 @@ def test_constant_loss_is_undefined_and_not_zero(loss):
     points = with_losses(pool(), [loss * (1 + 1e-7 * (place % 5)) for place in range(len(pool()))])
     found = score(points, **QUICK)
     assert (found.primary, found.reason) == (None, "undefined: constant loss")
-    assert (found.interval, found.p, found.partial, found.raw) == (None, None, None, None)
+    assert (found.interval_subsets, found.p_subsets, found.partial, found.raw) == (None, None, None, None)
     assert {own.value for own in found.per_ipc} == {None}
 
 
@@ -173,7 +173,7 @@ def test_an_ipc_of_constant_loss_is_left_out_and_named():
     points = [replace(point, loss=7.0) if point.ipc == 5 else point for point in pool()]
     found, without = score(points, **QUICK), score([point for point in points if point.ipc != 5], **QUICK)
     assert "IPC 5 left out: constant loss" in found.flags
-    assert (found.primary, found.m, found.strata, found.p) == (without.primary, without.m, 3, without.p)
+    assert (found.primary, found.m, found.strata, found.p_subsets) == (without.primary, without.m, 3, without.p_subsets)
     assert found.points == without.points + 10
 
 
@@ -184,7 +184,7 @@ def test_heavy_ties_take_mid_ranks():
     ]
     found = score(points, **QUICK)
     assert found.primary == pytest.approx(literal_primary(triples_of(points)), abs=1e-12)
-    assert found.interval[0] < found.primary < found.interval[1]
+    assert found.interval_subsets[0] < found.primary < found.interval_subsets[1]
 
 
 def test_means_that_are_equal_but_for_rounding_are_ties():
@@ -242,7 +242,7 @@ def test_neither_the_order_of_points_nor_of_seeds_changes_anything(order, seed):
 def test_the_seed_settles_the_interval_and_another_one_moves_it():
     first, again, other = (score(pool(), **QUICK, seed=seed) for seed in (1, 1, 2))
     assert first == again
-    assert first.interval != other.interval
+    assert first.interval_subsets != other.interval_subsets
     assert first.primary == other.primary
 
 
@@ -289,7 +289,7 @@ def test_a_twin_and_its_subset_are_one_cluster_so_the_interval_is_wider_than_of_
     points = pool(0.5, ipcs=(2, 10, 50), methods=12, noise=0.1)
     together = score(points, resamples=4000, permutations=10)
     apart = score([replace(point, cluster=point.subset) for point in points], resamples=4000, permutations=10)
-    assert np.ptp(together.interval) > 1.15 * np.ptp(apart.interval)
+    assert np.ptp(together.interval_subsets) > 1.15 * np.ptp(apart.interval_subsets)
     assert together.primary == apart.primary
 
 
@@ -309,7 +309,7 @@ def profiled_pool(seed=0):
 def test_whole_methods_are_drawn_for_the_interval_over_selectors_so_six_sizes_of_one_are_not_six_methods():
     def widths(points):
         found = score(points, resamples=600, permutations=1)
-        return [high - low for low, high in (found.methods_interval, found.interval)]
+        return [high - low for low, high in (found.interval_selectors, found.interval_subsets)]
 
     of_methods, of_subsets = widths(profiled_pool())
     assert of_methods > 1.7 * of_subsets
@@ -335,7 +335,7 @@ def test_the_interval_over_selectors_is_that_of_pools_written_out():
 
 def test_one_method_alone_has_no_interval_over_selectors():
     alone = [replace(point, method="only") for point in pool()]
-    assert score(alone, resamples=50, permutations=1).methods_interval is None
+    assert score(alone, resamples=50, permutations=1).interval_selectors is None
 
 
 def test_redrawn_errors_spread_as_students_do():
@@ -363,19 +363,19 @@ def test_numbers_of_students_may_differ_and_one_student_is_said():
     single = score([replace(point, errors=point.errors[:1]) for point in points], **QUICK)
     assert any(flag.startswith("one student a subset") for flag in single.flags)
     assert single.noise_share is None
-    assert single.interval[0] < single.primary < single.interval[1]
+    assert single.interval_subsets[0] < single.primary < single.interval_subsets[1]
 
 
 def test_noisier_students_widen_the_interval_and_show_in_the_noise_share():
     calm, noisy = (score(pool(0.9, noise=noise), **QUICK) for noise in (0.05, 1.5))
-    assert np.ptp(noisy.interval) > 1.5 * np.ptp(calm.interval)
+    assert np.ptp(noisy.interval_subsets) > 1.5 * np.ptp(calm.interval_subsets)
     assert calm.noise_share < 0.02 < 0.3 < noisy.noise_share
 
 
 def test_the_interval_lies_around_the_value_and_the_plain_percentiles_lean_to_zero():
     found = score(pool(0.95, noise=0.7), **QUICK)
-    assert found.interval[0] < found.primary < found.interval[1]
-    assert sum(found.percentile_interval) < sum(found.interval)
+    assert found.interval_subsets[0] < found.primary < found.interval_subsets[1]
+    assert sum(found.percentile_interval) < sum(found.interval_subsets)
 
 
 def test_p_is_the_share_of_all_permutations_of_whole_clusters():
@@ -438,8 +438,8 @@ def test_draws_of_one_selector_are_no_selectors_of_their_own_and_the_order_of_po
 def test_with_fewer_than_20_ways_to_deal_profiles_there_is_no_p_over_selectors():
     few, enough = (pool(0.9, ipcs=(2, 4, 6, 8, 10, 50), methods=count, seed=1) for count in (3, 4))
     assert score(few, **QUICK).primary is not None
-    assert (score(few, **QUICK).methods_p, score(few, **QUICK).exchanged) == (None, ())
-    assert score(enough, **QUICK).methods_p is not None
+    assert (score(few, **QUICK).p_selectors, score(few, **QUICK).exchanged) == (None, ())
+    assert score(enough, **QUICK).p_selectors is not None
     assert score(enough, **QUICK).exchanged == (4,)
 
 
@@ -448,8 +448,8 @@ def test_what_twins_bring_by_themselves_is_not_significant_but_said():
     found = score(pool(0.0, ipcs=(2, 4, 10, 50), methods=12, twin_shift=3.0, seed=2), **QUICK)
     assert found.primary > 0.5
     assert found.chance > 0.5
-    assert found.p > 0.05
-    assert found.methods_p > 0.05
+    assert found.p_subsets > 0.05
+    assert found.p_selectors > 0.05
 
 
 def test_a_loss_that_only_tells_twins_scores_above_0_and_has_no_p_and_nothing_without_twins():
@@ -457,8 +457,8 @@ def test_a_loss_that_only_tells_twins_scores_above_0_and_has_no_p_and_nothing_wi
     points = pool(0.0, ipcs=(2, 4, 10, 50), methods=12, twin_shift=3.0, seed=2)
     found = score([replace(point, loss=float(point.subset != point.cluster)) for point in points], **QUICK)
     assert found.primary > 0.5
-    assert found.methods_interval[0] > 0
-    assert found.methods_p == 1.0
+    assert found.interval_selectors[0] > 0
+    assert found.p_selectors == 1.0
     assert found.chance == pytest.approx(found.primary)
     assert (found.without_twins.value, found.without_twins.m) == (None, 0)  # constant among the subsets
 
@@ -467,7 +467,10 @@ def test_without_twins_is_the_score_of_the_subsets_alone():
     points = pool(0.6, ipcs=(2, 4, 10, 50), methods=12, twin_shift=3.0, seed=3)
     bases = [point for point in points if point.subset == point.cluster]
     found, alone = score(points, **QUICK).without_twins, score(bases, **QUICK)
-    assert (found.value, found.interval, found.m, found.strata) == (alone.primary, alone.methods_interval, alone.m, alone.strata)
+    assert (found.value, found.interval_selectors, found.m, found.strata) == (
+        alone.primary, alone.interval_selectors, alone.m, alone.strata
+    )  # fmt: skip
+    assert (found.p_selectors, found.chance) == (alone.p_selectors, alone.chance)
     assert score(points, **QUICK).primary != alone.primary
     few = [point for point in points if point.ipc in (2, 4)] + [one for one in bases if one.ipc == 10][:2]
     assert score(few, **QUICK).primary is not None
@@ -519,7 +522,7 @@ def test_in_simulated_pools_the_interval_covers_where_plain_percentiles_do_not(s
 
 def test_in_simulated_pools_twins_taken_as_further_subsets_find_relations_that_are_not_there(simulation, monkeypatch):
     monkeypatch.setattr(simulation, "POOLS", 200)
-    _, _, _, ours, apart, _, _ = simulation.sized(simulation.NULLS[0], np.random.default_rng(0))
+    _, _, _, _, _, ours, apart, _, _ = simulation.sized(simulation.NULLS[0], np.random.default_rng(0))
     assert ours == pytest.approx(simulation.SIZE, abs=simulation.half_width(simulation.SIZE, 200))
     assert apart > 0.08 > ours
 
@@ -530,7 +533,9 @@ def test_in_simulated_pools_whose_selectors_last_over_sizes_only_the_test_over_s
 ):
     monkeypatch.setattr(simulation, "POOLS", 200)
     design = simulation.Design("lasting", relation=0.0, lasting=0.9, dropped=dropped)
-    _, over_selectors, holds, at_each_ipc, _, above, _ = simulation.sized(design, np.random.default_rng(0))
-    assert holds == "yes"
+    _, over_selectors, holds, _, holds_without_twins, at_each_ipc, _, above, _ = simulation.sized(
+        design, np.random.default_rng(0)
+    )
+    assert holds == holds_without_twins == "yes"
     assert at_each_ipc > 0.12 > over_selectors
     assert above > 0.12  # intervals above 0 by twins alone: they are no test

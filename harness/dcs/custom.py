@@ -46,21 +46,31 @@ def read_custom_losses(path: Path, subsets: Iterable[str], partial: bool = False
     """
     wanted = list(subsets)
     header, *lines = _lines(path)
+    if not header:
+        raise _unfit(path, "it is empty, or its first line is", f"begin with {','.join(COLUMNS)}")
     if header != COLUMNS:
-        raise _unfit(path, f"its first line is {','.join(header) or 'empty'}", f"begin with {','.join(COLUMNS)}")
+        raise _unfit(path, f"its first line is {','.join(header)[:80]}", f"begin with {','.join(COLUMNS)}")
     losses: dict[str, float] = {}
+    first_line: dict[str, int] = {}
     for number, cells in enumerate(lines, start=2):
         if not cells:
             continue
         if len(cells) != len(COLUMNS):
-            raise _unfit(path, f"line {number} has {len(cells)} cells", "write subset,loss on every line")
+            fix = "write subset,loss on every line, decimals with a point"
+            raise _unfit(path, f"line {number} has {len(cells)} cells", fix)
         subset, loss = cells
         if subset in losses:
-            raise _unfit(path, f"line {number} gives {subset} a second time", "give every subset one loss")
-        losses[subset] = _finite(loss, path, number)
-    if unknown := sorted(set(losses) - set(wanted)):
-        raise _unfit(path, f"the pool has no subset {_named(unknown)}", "`hlbench pool show` lists the ids")
-    if (missing := [subset for subset in wanted if subset not in losses]) and not partial:
+            why = f"line {number} gives {subset} a second time, after line {first_line[subset]}"
+            raise _unfit(path, why, "give every subset one loss")
+        losses[subset], first_line[subset] = _finite(loss, path, number), number
+    unknown = sorted(set(losses) - set(wanted))
+    missing = [subset for subset in wanted if subset not in losses]
+    if unknown:
+        lacks = f", and {len(missing)} of the pool's have no loss" if missing else ""
+        raise _unfit(path, f"the pool has no subset {_named(unknown)}{lacks}", "`hlbench pool show` lists the ids")
+    if not losses:
+        raise _unfit(path, "it holds no loss", "write a line subset,loss for each subset")
+    if missing and not partial:
         raise _unfit(path, f"it has no loss for {_named(missing)}", "add them, or score what is there with --partial")
     return losses
 
@@ -129,18 +139,22 @@ def _text(path: Path) -> str:
             raise _unfit(path, f"it is larger than {MAX_BYTES:,} bytes", "give one line a subset")
         return content.decode("utf-8-sig")
     except OSError as reason:
-        raise _unfit(path, reason.strerror or str(reason), "name a CSV file") from reason
+        why = reason.strerror or str(reason)
+        raise UsageError("cannot read the file of losses", where=str(path), why=why, fix="name a CSV file") from reason
     except UnicodeDecodeError as reason:
-        raise _unfit(path, "it is no UTF-8 text", "save it as CSV in UTF-8") from reason
+        raise UsageError(
+            "cannot read the file of losses", where=str(path), why="it is no UTF-8 text", fix="save it as CSV in UTF-8"
+        ) from reason
 
 
 def _finite(text: str, path: Path, line: int) -> float:
     try:
-        value = float(text)
+        value = float(text.replace("_", "?"))  # Python reads 1_000 as a thousand, which no other reader of CSV does
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise _unfit(path, f"line {line}: {text[:40]!r} is no finite number", "give every subset a number")
+        fix = "give every subset a number; a subset without one may be left out with --partial"
+        raise _unfit(path, f"line {line}: {text[:40]!r} is no finite number", fix)
     return value
 
 

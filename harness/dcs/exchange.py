@@ -29,10 +29,12 @@ class Place(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """`p`: two-sided, in (0, 1]. `chance`: the mean correlation over deals. `groups`: selectors in each that exchange, rising."""
+    """`p`: two-sided, in (0, 1]. `chance`, `chance_range`: the mean correlation over deals, and the middle 95% of them. `groups`:
+    selectors in each that exchange, rising."""
 
     p: float
     chance: float
+    chance_range: tuple[float, float]
     groups: tuple[int, ...]
 
 
@@ -46,7 +48,8 @@ def exchange_test(
     Selectors that are alone with their places keep theirs. Losses are ranked anew after every deal, among the subsets that count:
     which these are follows from errors alone, so `uncounted` ones (their errors are not read) lend their losses too. p is the
     share of deals, the actual one among them, whose correlation is as far from the mean of all as the actual one's. That mean is
-    not 0 where there are twins: a twin errs more than its subset and mostly has a greater loss, from whichever selector it is.
+    not 0 where there are twins, because a twin errs more than its subset and mostly has a greater loss, from whichever selector
+    it is; nor where selectors keep their losses, or exchange them in several groups: what sets these apart stays.
     """
     profiles = profiles_of([*points, *uncounted])
     groups = [group for group in alike(profiles) if len(group) > 1]
@@ -62,7 +65,8 @@ def exchange_test(
     values = summed[0] / np.sqrt(np.maximum(summed[1] * summed[2], np.finfo(float).tiny))
     far = np.abs(values - values.mean())
     groups_of = tuple(sorted(map(len, groups)))
-    return Exchange(float((far >= far[0] - ROUNDING).mean()), float(values.mean()), groups_of)
+    low, high = np.percentile(values, [2.5, 97.5]).tolist()
+    return Exchange(float((far >= far[0] - ROUNDING).mean()), float(values.mean()), (low, high), groups_of)
 
 
 def places_of(points: Sequence[Point]) -> dict[str, Place]:

@@ -58,13 +58,16 @@ class LeaveOneOut:
 
 @dataclass(frozen=True)
 class WithoutTwins:
-    """The primary value of base subsets alone and its interval over selectors, as `Score` has them; None where these are too few.
+    """The primary value of base subsets alone, its interval over selectors and the test over selectors, as `Score` has them; None
+    where these are too few.
 
     `m`, `strata`: the points and IPCs it rests on.
     """
 
     value: float | None
-    interval: tuple[float, float] | None
+    interval_selectors: tuple[float, float] | None
+    p_selectors: float | None
+    chance: float | None
     m: int
     strata: int
 
@@ -78,16 +81,18 @@ class Score:
         reason: "" or why `primary` is None: "too few", "undefined: constant loss", "undefined: constant error".
         m, strata: points and IPCs that `primary` rests on; at least 30 and 3.
         points: all points given.
-        interval: 95%, cluster bootstrap with student noise, percentiles recentred on `primary` (`resample.recentred_interval`).
-        methods_interval: 95%, the same of whole methods, each with its subsets of every size (`resample.bootstrap_methods`): for
-            pools by other selectors. None with fewer than two methods.
+        interval_subsets: 95%, cluster bootstrap with student noise, percentiles recentred on `primary`
+            (`resample.recentred_interval`).
+        interval_selectors: 95%, the same of whole methods, each with its subsets of every size (`resample.bootstrap_methods`):
+            for pools by other selectors. None with fewer than two methods.
         percentile_interval: the plain percentiles of the same resamples, which lean towards zero.
-        p: two-sided permutation p-value, of clusters at each IPC apart (`resample.permutation_test`): too small where selectors
-            last over sizes.
-        methods_p, exchanged: two-sided permutation p-value of whole selectors' losses, and the sizes of the groups in which these
-            were exchanged (`exchange.exchange_test`); None and () where too few can exchange.
-        chance: what twins alone bring about: the mean over the permutations of `methods_p`, where there is none of `p`.
-        without_twins: of the base subsets alone, where nothing of that is in the score.
+        p_subsets: two-sided permutation p-value, of clusters at each IPC apart (`resample.permutation_test`): too small where
+            selectors last over sizes.
+        p_selectors, exchanged: two-sided permutation p-value of whole selectors' losses, and the sizes of the groups in which
+            these were exchanged (`exchange.exchange_test`); None and () where too few can exchange.
+        chance, chance_range: what a loss scores that knows nothing of these selectors: the mean over the permutations of
+            `p_selectors` and the middle 95% of them; where there are none the mean over those of `p_subsets`, and None.
+        without_twins: of the base subsets alone.
         partial: Spearman given size, as a correlation of ranks given the rank of IPC (methods E.3.2), as the paper may mean it.
         raw: Spearman over all points, size and all.
         per_ipc: by rising IPC, given even where `primary` is not.
@@ -104,13 +109,14 @@ class Score:
     m: int
     strata: int
     points: int
-    interval: tuple[float, float] | None
-    methods_interval: tuple[float, float] | None
+    interval_subsets: tuple[float, float] | None
+    interval_selectors: tuple[float, float] | None
     percentile_interval: tuple[float, float] | None
-    p: float | None
-    methods_p: float | None
+    p_subsets: float | None
+    p_selectors: float | None
     exchanged: tuple[int, ...]
     chance: float | None
+    chance_range: tuple[float, float] | None
     without_twins: WithoutTwins | None
     partial: float | None
     raw: float | None
@@ -149,8 +155,8 @@ def score(
     if reason:
         nothing = dict.fromkeys(
             (
-                "primary", "interval", "methods_interval", "percentile_interval", "p", "methods_p", "chance", "partial", "raw",
-                "leave_one_out", "without_twins",
+                "primary", "interval_subsets", "interval_selectors", "percentile_interval", "p_subsets", "p_selectors", "chance",
+                "chance_range", "partial", "raw", "leave_one_out", "without_twins",
             )
         )  # fmt: skip
         return Score(**nothing, **facts, exchanged=(), reason=reason, flags=tuple(left_out(every)))
@@ -158,18 +164,18 @@ def score(
     replicates = bootstrap(used, resamples, seed)
     p, chance = permutation_test(used, permutations, seed)
     exchange = exchange_test(used, points, uncounted, permutations, seed)
-    chance = exchange.chance if exchange else chance
     return Score(
         primary=primary,
         reason="",
-        interval=recentred_interval(primary, replicates),
-        methods_interval=methods_interval(primary, used, resamples, seed),
+        interval_subsets=recentred_interval(primary, replicates),
+        interval_selectors=interval_selectors(primary, used, resamples, seed),
         percentile_interval=percentile_interval(replicates),
-        p=p,
-        methods_p=exchange.p if exchange else None,
+        p_subsets=p,
+        p_selectors=exchange.p if exchange else None,
         exchanged=exchange.groups if exchange else (),
-        chance=chance,
-        without_twins=without_twins(points, resamples, seed),
+        chance=exchange.chance if exchange else chance,
+        chance_range=exchange.chance_range if exchange else None,
+        without_twins=without_twins(points, uncounted, resamples, permutations, seed),
         partial=partial,
         raw=raw,
         leave_one_out=leave_one_out(points),
@@ -178,19 +184,23 @@ def score(
     )
 
 
-def methods_interval(primary: float, strata: Sequence[Stratum], resamples: int, seed: int) -> tuple[float, float] | None:
+def interval_selectors(primary: float, strata: Sequence[Stratum], resamples: int, seed: int) -> tuple[float, float] | None:
     if len({method for stratum in strata for method in stratum.method.tolist()}) < 2:
         return None
     return recentred_interval(primary, bootstrap_methods(strata, resamples, seed))
 
 
-def without_twins(points: Sequence[Point], resamples: int, seed: int) -> WithoutTwins:
-    used = [one for one in strata_of([point for point in points if point.subset == point.cluster]) if not silence(one)]
+def without_twins(
+    points: Sequence[Point], uncounted: Sequence[Point], resamples: int, permutations: int, seed: int
+) -> WithoutTwins:
+    bases, others = ([point for point in some if point.subset == point.cluster] for some in (points, uncounted))
+    used = [one for one in strata_of(bases) if not silence(one)]
     m = sum(len(stratum.loss) for stratum in used)
     if m < MIN_POINTS or len(used) < MIN_STRATA:
-        return WithoutTwins(None, None, m, len(used))
-    value = stratified(used)
-    return WithoutTwins(value, methods_interval(value, used, resamples, seed), m, len(used))
+        return WithoutTwins(None, None, None, None, m, len(used))
+    value, exchange = stratified(used), exchange_test(used, bases, others, permutations, seed)
+    p, chance = (exchange.p, exchange.chance) if exchange else (None, None)
+    return WithoutTwins(value, interval_selectors(value, used, resamples, seed), p, chance, m, len(used))
 
 
 def refusal(every: Sequence[Stratum], used: Sequence[Stratum], m: int) -> str:

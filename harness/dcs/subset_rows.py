@@ -46,6 +46,22 @@ def rows_at_hand(root: Path, pool: Pool, data: Path | None, only: Collection[str
         return kept_rows(root, pool, data, here)
 
 
+def export_rows(root: Path, pool: Pool, data: Path | None, folder: Path) -> int:
+    """Write the index file of every subset at hand into `folder`, as <id>.json; how many.
+
+    Raises as `rows_at_hand`, and UsageError when nothing can be written there.
+    """
+    found = rows_at_hand(root, pool, data, [subset.id for subset in pool.subsets])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in found.items():
+            write_in_one_step(folder / f"{name}.json", index_bytes(rows))
+    except OSError as reason:
+        why = reason.strerror or str(reason)
+        raise UsageError("cannot write the index files", where=str(folder), why=why, fix="name a folder of yours") from reason
+    return len(found)
+
+
 def ids_kept(root: Path, pool: Pool, only: Collection[str]) -> list[str]:
     """Of the subsets `only` those whose rows are stored or lie in the workspace: they need neither split nor recording."""
     stored, folder = stored_ids(root, pool), workspace(root, pool)

@@ -12,8 +12,8 @@ from harness.submissions import Submission
 
 BOARD_MEANING = (
     "DCS: how well the loss that a method's images descend on, or are ranked by, tracks the hard-label test error of students, "
-    "over the pool of fixed subsets in [{name}]({target}): +1 perfectly, 0 not at all, negative: it misleads; the interval is "
-    "over selectors, and twins alone can lift a score above 0: p is for what goes beyond. It speaks for the loss, not the set. "
+    "over the pool of fixed subsets in [{name}]({target}), from -1, misleading, to +1. The interval is over selectors; a loss "
+    "that knows nothing may score above 0: only p below 0.05 tells one from it. It speaks for the loss named, not for the set. "
     "`no loss`: a selector; `not expressible`: the method's loss is none of a set; `not computed`: nobody has; `not given`: this "
     "project knows no loss of the method; `own losses`: brought along, not computed here; "
     "`stale losses`: other code, settings or networks than those here gave them."
@@ -35,7 +35,8 @@ def _of_submission(submission: Submission, scores: PoolScores) -> str:
         return "no loss" if submission.kind == "coreset" else NOTHING
     one = scores.of_method(submission.method)
     if one is not None:
-        return f"{dcs_cell(one)}{turned_note(one)}{' own losses' if one.is_own else ''}{', stale losses' if one.is_stale else ''}"
+        of_whom = f"{' own losses' if one.is_own else ''}{', stale losses' if one.is_stale else ''}"
+        return f"`{one.objective}` {dcs_cell(one)}{turned_note(one)}{of_whom}"
     if submission.method in {entry.name for entry in NOT_EXPRESSIBLE}:
         return "not expressible"
     return "not computed" if submission.method in OBJECTIVE_OF_METHOD else "not given"

@@ -13,8 +13,8 @@ def dcs_cell(one: ObjectiveScore) -> str:
     found = one.score
     if found.primary is None:
         return f"{found.reason} (m={_size(found) if found.reason == TOO_FEW else found.points})"
-    p = "" if found.methods_p is None else f", p {p_cell(found)}"
-    return f"{signed(found.primary)} {signed_range(found.methods_interval or found.interval)}{p} (m={found.m})"
+    p = "" if found.p_selectors is None else f", p {p_cell(found.p_selectors)}"
+    return f"{signed(found.primary)} {signed_range(found.interval_selectors or found.interval_subsets)}{p} (m={found.m})"
 
 
 def _size(found: Score) -> str:
@@ -41,19 +41,33 @@ def turned_note(one: ObjectiveScore) -> str:
     return f", {signed(one.of_all)} with nothing excluded" if turned else ""
 
 
-def p_cell(found: Score) -> str:
-    """Of the test over selectors; `-` where there is none."""
-    if found.methods_p is None:
+def p_cell(p: float | None) -> str:
+    """`0.012`; `<0.001`; `-` where there is no test."""
+    if p is None:
         return NOTHING
-    return "<0.001" if found.methods_p < 0.001 else f"{found.methods_p:.3f}"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def chance_cell(found: Score) -> str:
+    """`+0.17 [-0.20, +0.51]`: what a loss that knows nothing scores; `-` where there is no score."""
+    if found.chance is None:
+        return NOTHING
+    return with_range(found.chance, found.chance_range)
 
 
 def without_twins_cell(found: Score) -> str:
     """`+0.33 [+0.02, +0.59]`; `too few`."""
     bases = found.without_twins
-    if bases is None or bases.value is None:
-        return TOO_FEW
-    return signed(bases.value) + (f" {signed_range(bases.interval)}" if bases.interval else "")
+    return TOO_FEW if bases is None or bases.value is None else with_range(bases.value, bases.interval_selectors)
+
+
+def without_twins_p_cell(found: Score) -> str:
+    return NOTHING if found.without_twins is None else p_cell(found.without_twins.p_selectors)
+
+
+def with_range(value: float, interval: tuple[float, float] | None) -> str:
+    """`+0.33 [+0.02, +0.59]`; `+0.33`."""
+    return f"{signed(value)} {signed_range(interval)}" if interval else signed(value)
 
 
 def left_out_cell(found: LeaveOneOut | None) -> str:

@@ -8,23 +8,32 @@ from harness.dcs.objectives import NOT_EXPRESSIBLE
 from harness.dcs.statistic import MIN_POINTS, MIN_STRATA, TOO_FEW
 from harness.scoring.cells import NOTHING, listed, plural, signed, signed_range
 from harness.scoring.dcs import ObjectiveScore, PoolScores
-from harness.scoring.dcs_cells import code, heading, left_out_cell, p_cell, severity_cell, turned_note, without_twins_cell
+from harness.scoring.dcs_cells import (
+    chance_cell,
+    code,
+    heading,
+    left_out_cell,
+    p_cell,
+    severity_cell,
+    turned_note,
+    without_twins_cell,
+    without_twins_p_cell,
+)
 from harness.scoring.dcs_errors import errors_section
 from harness.scoring.dcs_preferences import preferences_section
 from harness.scoring.dcs_reported import ReportedScore, comparison_section, reported_section
 from harness.scoring.dcs_settings import settings_section, stale_notes
+from harness.scoring.dcs_verdicts import verdict_lines
 from harness.scoring.figures import Figure
 from harness.scoring.markdown import GENERATED, escape, file_link, table
 from harness.scoring.places import Places
 
-ALPHA = 0.05  # p below it: a page says that the loss is aligned, or misleads
-
 MEANING = """\
 The Distillation Correlation Score (DCS, arXiv 2604.18811, section 4) asks of a loss: of many fixed subsets of the training
-images, do those of lower loss give students of lower test error? **Positive: aligned; 0: the loss says nothing; negative: it
-misleads.** Judge a loss by *p* and by *Without twins*: *twins*, half the images each twice, lift the score of most losses above
-0 by themselves. Nothing is distilled here: each loss is evaluated on the same subsets, with the same random draws for each.
-[How to read this page](#how-to-read-this-page) explains every column.
+images, do those of lower loss give students of lower test error, trained under **hard labels**? +1: always; -1: the loss always
+misleads. A loss that knows nothing scores what stands under *By chance*, mostly above 0, and only *p* tells whether a score is
+more than that. Nothing is distilled: each loss is evaluated on the same subsets, with the same random draws for each. This page
+does not speak of SL and SL+KD. [How to read this page](#how-to-read-this-page) explains every column.
 """
 
 COLUMNS = """\
@@ -34,19 +43,20 @@ COLUMNS = """\
   with size. *m*: the subsets and twins that it rests on, and at how many sizes; below 30 of them or 3 sizes there is no score.
 - A *twin* has the same IPC as its subset and half of its images, each twice. Losses of moments and gradients cannot tell it from
   those images once; students can. Twins err more than their subsets, and most losses are greater for them, so that a loss scores
-  above 0 by twins alone, even one that knows nothing else. So judge a loss by p and by the column without twins, and not by
-  whether an interval excludes 0.
-- *By twins alone*: what the same losses score on average when dealt to other selectors, each twin's still beside its subset's.
-- *p* is of a permutation test in which whole selectors exchange their losses of all sizes, those with losses at the same sizes
-  among each other. It asks for more than twins bring, and held 5% in simulated pools without a relation
+  above 0 by twins alone, even one that knows nothing else. So judge a loss by p, and not by whether an interval excludes 0.
+- *By chance*: what the same losses score when whole selectors exchange them, those of all sizes, among selectors with losses at
+  the same sizes: the mean, and in brackets the middle 95%. A score inside the brackets is none to speak of. The mean is not 0
+  because a twin's loss stays beside its subset's, and because Random, with more draws than others, keeps its own.
+- *p*: how often such an exchange leads as far from their mean as the DCS is. It held 5% in simulated pools without a relation
   (`python benchmarks/dcs_statistic.py`). Nothing is corrected for the number of losses tried.
-- *Without twins*: the DCS of the subsets alone, with its interval over selectors; fewer points, but nothing in it comes of twins.
-- *95%, selectors* resamples whole selectors, each with its subsets of all sizes, and students' luck with them: how sure the DCS
-  is, with the twins' part in it. *95%, subsets* resamples subsets together with their twins at each IPC. It takes the sizes of a
-  selector for independent, which they are not: its losses rank alike at every size, and so do its students. Both are moved so
-  that the median of the resamples falls on the score. In simulated pools of ten selectors whose losses and errors last over
-  sizes, the first covered 91% and the second 72%: read both as a little too narrow.
-- *By IPC*: Spearman's correlation of loss and error at each size alone.
+- *Without twins*: the same of the subsets alone; fewer points, but nothing in it comes of twins. Where the two p part, go by it.
+- The interval of a DCS is a 95% bootstrap of whole selectors, each with its subsets of all sizes, and of students' luck with
+  them: how sure the DCS is, with the twins' part in it. *95%, subsets* resamples subsets together with their twins at each IPC.
+  It takes the sizes of a selector for independent, which they are not: its losses rank alike at every size, and so do its
+  students. Both are moved so that the median of the resamples falls on the score. In simulated pools of ten selectors whose
+  losses and errors last over sizes, the first covered 91% and the second 72%: read both as a little too narrow.
+- *By IPC*: Spearman's correlation of loss and error at each size alone. The DCS is an average over sizes, and says nothing of a
+  loss that turns round from small sets to large ones.
 - *Without one method*: the lowest and highest DCS when all subsets of one selector with its parameters are left out.
 - *Nothing excluded*: the DCS with the subsets that the pool's rule leaves out. The rule goes by the error, as the paper's does:
   it removes what students learn least from, and a DCS whose sign hangs on that says little.
@@ -57,6 +67,10 @@ COLUMNS = """\
   here.
 - Error is that of the last epoch under hard labels, on the whole test split. A loss that is the same for every subset, to
   one in a million, has no DCS."""
+
+CLEAR, FEWEST_OF_A_SIZE = 0.2, 10  # a correlation at one size that a page calls a direction, and of how many points at least
+MOSTLY_LUCK = 0.3  # share of the variance of a loss at one size
+SCORE_HEADERS = ("DCS", "By chance", "p", "Without twins", "p, without twins", "m")
 
 CORRUPTED = """\
 The same losses against the same students' error on corrupted test images (15 corruptions at 5 severities, mean of all 75): {done}
@@ -97,7 +111,7 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure],
     return [
         f"## {escape(pool.title)}",
         head,
-        *_verdicts(scores),
+        *_answer(scores),
         _score_table(scores.objectives),
         _notes(scores),
         *_robustness_section(scores),
@@ -111,10 +125,9 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure],
 
 
 def _score_table(objectives: Sequence[ObjectiveScore]) -> str:
-    headers = ["Objective", "DCS", "By twins alone", "p", "Without twins", "95%, selectors", "m"]
     rows = [[heading(one), *_score_cells(one)] for one in objectives]
-    rows += [[escape(entry.title), "not expressible", *[NOTHING] * 5] for entry in NOT_EXPRESSIBLE]
-    return table(headers, rows)
+    rows += [[escape(entry.title), "not expressible", *[NOTHING] * (len(SCORE_HEADERS) - 1)] for entry in NOT_EXPRESSIBLE]
+    return table(["Objective", *SCORE_HEADERS], rows)
 
 
 def _score_cells(one: ObjectiveScore) -> list[str]:
@@ -122,8 +135,15 @@ def _score_cells(one: ObjectiveScore) -> list[str]:
     size = f"{found.m} in {found.strata}"
     if found.primary is None:
         return [found.reason, NOTHING, NOTHING, NOTHING, NOTHING, size]
-    interval = signed_range(found.methods_interval) if found.methods_interval else NOTHING
-    return [f"**{signed(found.primary)}**", signed(found.chance), p_cell(found), without_twins_cell(found), interval, size]
+    interval = f" {signed_range(found.interval_selectors)}" if found.interval_selectors else ""
+    return [
+        f"**{signed(found.primary)}**{interval}",
+        chance_cell(found),
+        p_cell(found.p_selectors),
+        without_twins_cell(found),
+        without_twins_p_cell(found),
+        size,
+    ]
 
 
 def _robustness_section(scores: PoolScores) -> list[str]:
@@ -132,7 +152,14 @@ def _robustness_section(scores: PoolScores) -> list[str]:
         return []
     headers = ["Objective", "By IPC", "Without one method", "Nothing excluded", "95%, subsets", "Given size", "Raw"]
     rows = [[heading(one), *_robustness_cells(one)] for one in scores.objectives]
-    return ["### How far the scores hold", table(headers, rows)]
+    return ["### How far the scores hold", table(headers, rows), *_points_a_size(scores)]
+
+
+def _points_a_size(scores: PoolScores) -> list[str]:
+    """How much a correlation at one size rests on; of the objectives with most points, where some lack losses."""
+    most = max(scores.objectives, key=lambda one: one.score.points)
+    counts = [f"{each.n} at IPC {each.ipc}" for each in most.score.per_ipc]
+    return [f"By IPC, of so many subsets and twins that count: {listed(counts)}."] if counts else []
 
 
 def _robustness_cells(one: ObjectiveScore) -> list[str]:
@@ -141,7 +168,7 @@ def _robustness_cells(one: ObjectiveScore) -> list[str]:
     by_ipc, of_all = listed(sizes) or NOTHING, NOTHING if one.of_all is None else signed(one.of_all)
     if found.primary is None:
         return [by_ipc, NOTHING, of_all, NOTHING, NOTHING, NOTHING]
-    left_out, interval = left_out_cell(found.leave_one_out), signed_range(found.interval)
+    left_out, interval = left_out_cell(found.leave_one_out), signed_range(found.interval_subsets)
     return [by_ipc, left_out, of_all, interval, signed(found.partial), signed(found.raw)]
 
 
@@ -153,11 +180,11 @@ def _notes(scores: PoolScores) -> str:
     notes += [
         f"{code(one)}: no loss of {plural(len(one.without_loss), 'subset')}." for one in scores.objectives if one.without_loss
     ]
-    notes += _students_luck(scores)
+    notes += [*_turning(scores), *_lucky_losses(scores), *_students_luck(scores)]
     notes += [f"{escape(entry.title)}: {escape(entry.reason)}." for entry in NOT_EXPRESSIBLE]
     if exchanged := sorted({one.score.exchanged for one in scores.objectives if one.score.exchanged}):
         groups = [" and among ".join(map(str, one)) for one in exchanged]
-        notes.append(f"p: losses are exchanged among {', or among '.join(groups)} selectors.")
+        notes.append(f"p: losses are exchanged among {', or among '.join(groups)} selectors; others keep their own.")
     if scores.diverged:
         notes.append(f"Diverged, without an error: {plural(scores.diverged, 'student')}.")
     lacking = scores.planned - scores.students
@@ -166,10 +193,39 @@ def _notes(scores: PoolScores) -> str:
     return "\n".join(f"- {note}" for note in notes)
 
 
+def _turning(scores: PoolScores) -> list[str]:
+    """Of which losses the score averages over sizes that say opposite things."""
+    found = []
+    for one in scores.objectives:
+        known = {each.ipc: each.value for each in one.score.per_ipc if each.value is not None and each.n >= FEWEST_OF_A_SIZE}
+        if known and min(known.values()) <= -CLEAR and max(known.values()) >= CLEAR:
+            lowest, highest = (pick(known, key=known.get) for pick in (min, max))
+            found.append(f"{code(one)} ({signed(known[lowest])} at IPC {lowest}, {signed(known[highest])} at IPC {highest})")
+    return [f"They turn round over sizes, which their DCS averages away: {listed(found)}."] if found else []
+
+
+def _lucky_losses(scores: PoolScores) -> list[str]:
+    """Of which losses the draws are too few to say much at some size."""
+    found = [
+        f"{code(one)} ({100 * share:.0f}% at IPC {ipc})"
+        for one in scores.objectives
+        if one.noise is not None and one.noise.most is not None
+        for ipc, share in [one.noise.most]
+        if share >= MOSTLY_LUCK
+    ]
+    if not found:
+        return []
+    return [f"Much of how these losses differ is luck of their draws, so that their scores say little: {listed(found)}."]
+
+
 def _students_luck(scores: PoolScores) -> list[str]:
     found = [one.score for one in scores.objectives if one.score.noise_share is not None]
     if not found:
         return []
+    points = max((one.points for one in scores.objectives), key=len)
+    repeated = sum(len(point.errors) > 1 for point in points)
+    if 2 * repeated < len(points):
+        return [f"Students' luck is not known: {repeated} of {plural(len(points), 'subset')} have more than one student."]
     most = max(found, key=lambda one: one.noise_share)
     ipc, share = most.noisiest
     return [
@@ -178,20 +234,10 @@ def _students_luck(scores: PoolScores) -> list[str]:
     ]
 
 
-def _verdicts(scores: PoolScores) -> list[str]:
-    """The answer first: which losses track errors beyond what twins bring, or against it, by p below 5%."""
-    tested = [one for one in scores.objectives if one.score.methods_p is not None]
-    if not tested:
-        return _no_score_yet(scores)
-    sure = [one for one in tested if one.score.methods_p < ALPHA]
-    kinds = {
-        "Aligned, twins aside": [one for one in sure if one.score.primary > one.score.chance],
-        "Misleading, twins aside": [one for one in sure if one.score.primary < one.score.chance],
-        "Not told apart from a loss that says nothing": [one for one in tested if one not in sure],
-    }
-    lines = [f"- {kind} (p {'<' if one_of[0] in sure else '>='} {ALPHA}): {listed([code(one) for one in one_of])}."
-             for kind, one_of in kinds.items() if one_of]  # fmt: skip
-    return ["\n".join(lines)]
+def _answer(scores: PoolScores) -> list[str]:
+    """What the tests say of each loss, or what a test would need."""
+    lines = verdict_lines(scores.objectives)
+    return ["\n".join(f"- {line}" for line in lines)] if lines else _no_score_yet(scores)
 
 
 def _no_score_yet(scores: PoolScores) -> list[str]:
@@ -211,7 +257,7 @@ def _on_corrupted_images(scores: PoolScores) -> list[str]:
     """Nothing before the first student is measured on them."""
     if not scores.corrupted.students:
         return []
-    headers = ["Objective", "DCS", "By twins alone", "p", "Without twins", "95%, selectors", "m", "By severity"]
+    headers = ["Objective", *SCORE_HEADERS, "By severity"]
     rows = [[heading(one), *_score_cells(one), severity_cell(one)] for one in scores.on_corrupted]
     notes = [f"- {code(one)}: {escape(flag)}." for one in scores.on_corrupted for flag in one.score.flags]
     text = CORRUPTED.format(done=scores.corrupted.students, planned=scores.planned)

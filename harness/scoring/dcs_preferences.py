@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from statistics import fmean
 
 from scipy.stats import rankdata
@@ -18,7 +18,9 @@ HEADING = "### What each loss prefers"
 MEANING = """\
 Rank of a selector's subsets among those of their IPC, by loss{errors}, averaged over the sizes:
 0 for the lowest of a size, 1 for the highest, 0.5 where nothing is told apart. Twins are left out; subsets that the pool's rule
-leaves out of the score are not. *Sizes*: those at which something is known of the selector's subsets. `-`: no loss of them."""
+leaves out of the score are not. *Sizes*: those at which something is known of the selector's subsets. `-`: nothing is."""
+FEWER_ERRORS = """\
+*Error at IPC*: the sizes at which students are trained. Compare the columns with care: errors and losses are of other sizes."""
 OF_ERRORS = " and by students' test error"
 
 
@@ -29,18 +31,25 @@ def preferences_section(scores: PoolScores) -> list[str]:
     columns |= {f"`{one.objective}`": mean_ranks(scores.pool, one.losses) for one in scores.objectives}
     if not scores.objectives:
         return []
-    known = set(errors).union(*(one.losses for one in scores.objectives))
-    sizes: dict[str, set[int]] = defaultdict(set)
-    for subset in scores.pool.subsets:
-        if subset.id in known:
-            sizes[subset.method].add(subset.ipc)
+    sizes = _sizes(scores.pool, set(errors).union(*(one.losses for one in scores.objectives)))
+    of_errors = _sizes(scores.pool, errors)
     order = sorted(sizes, key=lambda method: columns["Error"].get(method, 1.0)) if errors else list(sizes)
-    rows = [
-        [escape(method), listed(sorted(sizes[method])), *(_rank(ranks.get(method)) for ranks in columns.values())]
-        for method in order
-    ]
+    heads, known = ["Selector", "Sizes"], {method: [escape(method), listed(sorted(sizes[method]))] for method in order}
     text = MEANING.format(errors=OF_ERRORS if errors else "")
-    return [HEADING, text, table(["Selector", "Sizes", *columns], rows), *_incomplete(scores)]
+    if errors and of_errors != sizes:
+        heads, text = [*heads, "Error at IPC"], f"{text}\n{FEWER_ERRORS}"
+        known = {method: [*cells, listed(sorted(of_errors.get(method, ()))) or NOTHING] for method, cells in known.items()}
+    rows = [[*known[method], *(_rank(ranks.get(method)) for ranks in columns.values())] for method in order]
+    return [HEADING, text, table([*heads, *columns], rows), *_incomplete(scores)]
+
+
+def _sizes(pool: Pool, ids: Collection[str]) -> dict[str, set[int]]:
+    """Selector -> the IPCs of those of its subsets that are in `ids`, in the pool's order."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for subset in pool.subsets:
+        if subset.id in ids:
+            found[subset.method].add(subset.ipc)
+    return dict(found)
 
 
 def _incomplete(scores: PoolScores) -> list[str]:

@@ -19,10 +19,11 @@ ON_CLEAN, ON_CORRUPTED = "test images", "corrupted images"
 
 COMPARED = """\
 Each printed value beside the score here, with its interval over selectors. A value given in words stands for a range: "no
-correlation" for 0, "zero or negative" for 0 and below. *Fits*: the interval here holds the printed value, or some of its range; a
-wide interval fits much. Nothing here repeats a paper's setting: the last column says where dataset or student differ; the subsets
-always do, and so do the networks of the losses (ResNet-18 in arXiv 2604.18811), and the paper does not print by which statistic
-it accounts for size. So what can agree are findings, not numbers."""
+correlation" for 0, "zero or negative" for 0 and below. *Sign*: whether the score here has the printed sign, however unsure it is.
+*Fits*: the interval here holds the printed value, or some of its range; a wide interval fits much. Nothing here repeats a paper's
+setting: the last column says where dataset or student differ; the subsets always do, and so do the networks of the losses
+(ResNet-18 in arXiv 2604.18811) and, by cost, most of the settings above, and the paper does not print by which statistic it
+accounts for size. So what can agree are findings, not numbers."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def comparison_section(scores: PoolScores, reported: Sequence[ReportedScore]) ->
 
 
 def _comparison(one: ObjectiveScore, entry: ReportedScore, scores: PoolScores) -> list[str]:
-    value, interval = one.score.primary, one.score.methods_interval or one.score.interval
+    value, interval = one.score.primary, one.score.interval_selectors or one.score.interval_subsets
     here = {"dataset": scores.pool.recipe.dataset, "student": scores.student}
     other = [f"{name} ({there})" for name, of in here.items() if (there := getattr(entry, name)) != of]
     return [
