@@ -253,7 +253,7 @@ def test_a_boards_dcs_is_that_of_the_loss_its_method_descends_on(root, pool, tmp
     measured = dcs_cell(scores.of_method("rded"))
     assert measured.startswith("+1.00 [")
     assert [cell.split(" [")[0] for cell in cells[:1]] == ["no loss"]
-    assert cells[1:4] == [measured, measured, f"{measured} own losses"]
+    assert cells[1:4] == [*[f"`rded_realism` {measured}"] * 2, f"`new-method` {measured} own losses"]
     assert cells[4:] == ["not computed", "not expressible", "not given"]
 
 
@@ -365,7 +365,10 @@ def test_the_page_has_scores_on_corrupted_images_only_where_some_are_measured(ro
     write_table(root, pool, by_size_and_quality, worse_when_clean_is_better)
     before, section = page().split("### On corrupted test images")
     assert without.startswith(before.rstrip())
-    assert re.search(r"`mine` \(own losses, not computed here\) +\| \*\*-1\.00\*\* +\| [+-]\d\.\d\d +\| <0\.001 ", section)
+    assert re.search(
+        r"`mine` \(own losses, not computed here\) +\| \*\*-1\.00\*\* \[-1\.00, .*? +\| [+-]\d\.\d\d \[.*?\] +\| <0\.001 ",
+        section,
+    )
     assert "1: -1.00, 2: -1.00, 3: -1.00, 4: -1.00, 5: -1.00" in section
     assert f"{2 * len(pool.subsets)} of {2 * len(pool.subsets)} students measured" in section.replace("\n", " ")
     first = pool.subsets[0].id

@@ -384,7 +384,7 @@ def test_the_students_of_a_search_are_by_default_none_that_the_set_is_measured_w
 
 
 def test_the_command_trains_real_students_and_verifies(root, run, monkeypatch, capsys, without_test_split):
-    (root / "protocols/digits").unlink()
+    shutil.rmtree(root / "protocols/digits")
     (root / "protocols/LOCK.json").write_text("{}\n")
     protocol = add_small_protocol(root, epochs=2)
     options = ["--dataset", "digits", "--ipc", "30", "--dynamics", RECORDING, "--student", "convnet-d2", "--device", "cpu"]
