@@ -13,12 +13,13 @@ it is worth there. "Percentile": the plain percentile interval, for the score's 
 better or worse in every IPC alike (half and nine tenths of the variance), so that clusters are not independent: the interval over
 subsets is then too narrow for a pool of other methods, which is what the one over selectors is for.
 
-The tests' sizes are the shares of p <= 0.05 when loss and quality are independent, wanted: no more than 0.05. "Selectors": whole
-selectors exchange their losses of all sizes; "without twins": so of the subsets alone; "at each IPC": subsets with their twins exchange them at each IPC apart, which takes sizes for
-independent and holds only where they are; "twins as points" permutes a twin apart from its base too, as if it were another
-subset. "Worst dropped": the subsets of the highest error are not counted, as by a pool's rule. The last table is the power of the
-two tests over selectors, where there is a relation. "Interval above 0": how often the interval over selectors lies above 0 though loss
-and quality are independent, by what twins bring; "without twins: off 0": how often that of the subsets alone does not hold 0.
+The tests' sizes are the shares of p <= 0.05 when loss and quality are independent, wanted: no more than 0.05. "Selectors":
+whole selectors exchange their losses of all sizes; "without twins": so of the subsets alone; "at each IPC": subsets with their
+twins exchange them at each IPC apart, which takes sizes for independent and holds only where they are; "twins as points"
+permutes a twin apart from its base too, as if it were another subset. "Worst dropped": the subsets of the highest error are not
+counted, as by a pool's rule. The last table is the power of the two tests over selectors, where there is a relation. "Interval
+above 0": how often the interval over selectors lies above 0 though loss and quality are independent, by what twins bring;
+"without twins: off 0": how often that of the subsets alone does not hold 0.
 """
 
 from __future__ import annotations
