@@ -110,18 +110,26 @@ def pool_rows_stored(dataset: DatasetName, student: OfStudent = None, data: Data
     """Store the rows of the subsets in the project, so that nobody else needs the recording they are selected by.
 
     A recording comes out otherwise on another kind of processor, and so would the subsets. Without the pool's recording the
-    subsets whose index files are here are stored. Commit the file: until then records say that the checkout was changed.
+    subsets whose index files are here are stored; with one that gives some subsets otherwise, the others are, before it fails.
+    Commit the file: until then records say that the checkout was changed.
     """
     from harness.dcs.lookup import frozen_pool
     from harness.dcs.stored_rows import store_rows, stored_ids, stored_path
-    from harness.dcs.subset_rows import rows_at_hand
+    from harness.dcs.subset_rows import ids_kept, kept_rows, rows_at_hand
+    from harness.errors import CheckFailed
 
     root = project_root()
-    pool = frozen_pool(root, dataset, student)
-    count = store_rows(root, pool, rows_at_hand(root, pool, data, [subset.id for subset in pool.subsets]))
+    pool, failure = frozen_pool(root, dataset, student), None
+    try:
+        rows = rows_at_hand(root, pool, data, [subset.id for subset in pool.subsets])
+    except CheckFailed as reason:
+        rows, failure = kept_rows(root, pool, data, ids_kept(root, pool, [subset.id for subset in pool.subsets])), reason
+    count = store_rows(root, pool, rows)
     path, known = stored_path(root, dataset), len(stored_ids(root, pool))
     print(f"{path.relative_to(root)}: {count} entries, {path.stat().st_size:,} bytes.")
     print(f"{pool.id}: rows of {known} of {len(pool.subsets)} subsets follow from it.")
+    if failure:
+        raise failure
 
 
 @pool_app.command("train", epilog="Example: hlbench pool train --dataset digits --ipc 1,2 --workers 2")

@@ -253,6 +253,18 @@ def test_the_shipped_rows_of_tinyimagenet_give_every_subset_that_they_name(stude
     assert stored_rows(ROOT, pool, pool.subsets).keys() == named
 
 
+def test_where_some_subsets_come_out_otherwise_the_rows_of_the_others_are_stored_before_it_fails(tmp_path, monkeypatch):
+    pool = small_pool(tmp_path)
+    rewritten(tmp_path, pool.subsets[2].sha256, "ab" * 32)  # as if it had been selected on another machine
+    freeze(tmp_path, ID, DAY)
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, ["pool", "rows", "--dataset", "digits"])
+    assert isinstance(said.exception, CheckFailed)
+    assert "1 of 9 subsets are not what the selectors give" in str(said.exception)
+    assert "rows of 8 of 9 subsets follow from it" in said.stdout
+    assert stored_ids(tmp_path, pool) == {one.id for one in pool.subsets} - {pool.subsets[2].id}
+
+
 def test_export_writes_the_index_file_of_every_subset_and_leaves_other_files_alone(tmp_path, monkeypatch):
     pool = small_pool(tmp_path, frozen=True)
     monkeypatch.chdir(tmp_path)

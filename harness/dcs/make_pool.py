@@ -79,6 +79,16 @@ def checked_rows(root: Path, pool: Pool, data: Path | None = None, only: Collect
     The recording may be another than the pool's, of which the selectors read a part: what they choose decides. Raises CheckFailed
     naming what differs, UsageError or EnvironmentProblem when split or recording are not here.
     """
+    rows, failure = fitting_rows(root, pool, data, only)
+    if failure:
+        raise failure
+    return rows
+
+
+def fitting_rows(
+    root: Path, pool: Pool, data: Path | None = None, only: Collection[str] | None = None
+) -> tuple[dict[str, np.ndarray], CheckFailed | None]:
+    """As `checked_rows`, but of the subsets whose hashes are those of the pool, and what is to be said of the others."""
     if pool.awaits_recording:
         raise UsageError(f"pool {pool.id} has no subsets yet", why="it awaits its recording", fix=pool.making)
     source = _source(root, pool, data)
@@ -90,9 +100,9 @@ def checked_rows(root: Path, pool: Pool, data: Path | None = None, only: Collect
         )  # fmt: skip
     rows = select_rows(pool.recipe, source, only=only)
     stated = {subset.id: subset.sha256 for subset in pool.subsets}
-    if wrong := [name for name, chosen in rows.items() if sha256_hex(index_bytes(chosen)) != stated[name]]:
-        raise _differ(pool, source.dynamics.sha256, wrong, len(rows))
-    return rows
+    wrong = [name for name, chosen in rows.items() if sha256_hex(index_bytes(chosen)) != stated[name]]
+    failure = _differ(pool, source.dynamics.sha256, wrong, len(rows)) if wrong else None
+    return {name: chosen for name, chosen in rows.items() if name not in wrong}, failure
 
 
 def _differ(pool: Pool, recording_sha256: str, wrong: list[str], of: int) -> CheckFailed:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.canonical import file_sha256
-from harness.dcs.make_pool import checked_rows
+from harness.dcs.make_pool import fitting_rows
 from harness.dcs.pool import Pool, Subset, index_path, workspace
 from harness.dcs.stored_rows import stored_ids, stored_rows
 from harness.errors import UsageError
@@ -19,15 +19,19 @@ from harness.whole_files import write_in_one_step
 
 
 def kept_rows(root: Path, pool: Pool, data: Path | None = None, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """As `harness.dcs.pool.pool_rows`."""
+    """As `harness.dcs.pool.pool_rows`. Where some subsets come out otherwise here, the others are kept before it says so."""
     chosen = [subset for subset in pool.subsets if only is None or subset.id in only]
     paths = {subset.id: workspace(root, pool) / index_path(pool, subset) for subset in chosen}
     absent = [subset for subset in chosen if not _is_kept(paths[subset.id], subset)]
     found = stored_rows(root, pool, absent) if absent else {}
+    failure = None
     if lacking := [subset.id for subset in absent if subset.id not in found]:
-        found |= checked_rows(root, pool, data, lacking)
+        fitting, failure = fitting_rows(root, pool, data, lacking)
+        found |= fitting
     for name, rows in found.items():
         write_in_one_step(paths[name], index_bytes(rows))  # shards may write the same file at once
+    if failure:
+        raise failure
     return {name: np.array(json.loads(path.read_bytes())["rows"], np.int64) for name, path in paths.items()}
 
 
