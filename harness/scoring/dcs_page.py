@@ -174,7 +174,7 @@ def _robustness_cells(one: ObjectiveScore) -> list[str]:
 
 def _notes(scores: PoolScores) -> str:
     notes = stale_notes(scores)
-    notes += [f"{code(one)}: {escape(flag)}." for one in scores.objectives for flag in one.score.flags]
+    notes += _flags(scores.objectives)
     if turned := [f"{code(one)} ({signed(one.of_all)})" for one in scores.objectives if turned_note(one)]:
         notes.append(f"Their sign hangs on the subsets that the pool's rule leaves out: {listed(turned)} with nothing excluded.")
     notes += [
@@ -191,6 +191,15 @@ def _notes(scores: PoolScores) -> str:
     if lacking:
         notes.append(f"Not complete: {plural(lacking, 'student')} of {scores.planned} are not trained yet.")
     return "\n".join(f"- {note}" for note in notes)
+
+
+def _flags(objectives: Sequence[ObjectiveScore]) -> list[str]:
+    """Each flag once, with those it is said of."""
+    said: dict[str, list[str]] = {}
+    for one in objectives:
+        for flag in one.score.flags:
+            said.setdefault(flag, []).append(code(one))
+    return [f"{listed(names)}: {escape(flag)}." for flag, names in said.items()]
 
 
 def _turning(scores: PoolScores) -> list[str]:
@@ -259,6 +268,6 @@ def _on_corrupted_images(scores: PoolScores) -> list[str]:
         return []
     headers = ["Objective", *SCORE_HEADERS, "By severity"]
     rows = [[heading(one), *_score_cells(one), severity_cell(one)] for one in scores.on_corrupted]
-    notes = [f"- {code(one)}: {escape(flag)}." for one in scores.on_corrupted for flag in one.score.flags]
+    notes = [f"- {flag}" for flag in _flags(scores.on_corrupted)]
     text = CORRUPTED.format(done=scores.corrupted.students, planned=scores.planned)
     return ["### On corrupted test images", text, table(headers, rows), *(["\n".join(notes)] if notes else [])]
