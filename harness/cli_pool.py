@@ -149,11 +149,13 @@ def pool_train(
 ) -> None:
     """Train the students of a pool that have no row and no record yet, small IPC first. Run it again to resume.
 
+    Of each size, every selector gets a student before twins, further draws and further seeds do.
+
     A student of the boards, trained on the same index by the same protocol and seed, counts as the pool's. Where the pool's
     recording is not here, the subsets are trained whose rows are.
     """
     from harness import plan, progress, reports
-    from harness.dcs.lookup import frozen_pool, pool_units, to_train
+    from harness.dcs.lookup import frozen_pool, pool_units, to_train, training_order
     from harness.dcs.pool import workspace
     from harness.dcs.subset_rows import rows_at_hand
     from harness.runner import default_workers
@@ -161,8 +163,7 @@ def pool_train(
 
     root = project_root()
     pool = frozen_pool(root, dataset, student)
-    wanted = pool_units(root, pool, numbers_or_all(ipc, "--ipc"), numbers_or_all(seeds, "--seeds"))
-    units = [unit for _, unit in wanted]
+    units = training_order(pool_units(root, pool, numbers_or_all(ipc, "--ipc"), numbers_or_all(seeds, "--seeds")))
     if shard is not None:  # of all of them, so that the parts stay the same while rows are added
         units = plan.take_shard(units, *shard_of(shard))
     lacking = units if again else to_train(root, pool, units, ood)

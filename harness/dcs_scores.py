@@ -22,7 +22,7 @@ from harness.errors import CheckFailed, EnvironmentProblem, UsageError
 from harness.scoring import cells
 from harness.scoring.dcs import Errors, ObjectiveScore, look_up, score_losses
 from harness.scoring.dcs import score_objectives as score_table
-from harness.scoring.dcs_cells import chance_cell, dcs_cell, named, p_cell, severity_cell, without_twins_cell
+from harness.scoring.dcs_cells import chance_cell, dcs_cell, named, p_cell, severity_cell, shared_flags, without_twins_cell
 from harness.scoring.dcs_verdicts import verdict_lines
 
 ALL = "all"
@@ -246,7 +246,7 @@ def stale_losses(root: Path, pool: Pool, found: Sequence[ObjectiveScore]) -> lis
 def remarks(root: Path, pool: Pool, found: Sequence[ObjectiveScore], ood: bool = False) -> list[str]:
     """What belongs below the table: what the tests say, flags, subsets without a loss, what the look-up table lacks."""
     lines = verdict_lines(found, quote="")
-    lines += [f"{one.objective}: {flag}" for one in found for flag in one.score.flags]
+    lines += [f"{cells.listed([one.objective for one in those])}: {flag}" for flag, those in shared_flags(found).items()]
     lines += [_lacking(pool, one) for one in found if one.without_loss]
     lines += stale_losses(root, pool, found)
     table = look_up(root, pool)

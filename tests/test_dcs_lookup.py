@@ -23,6 +23,7 @@ from harness.dcs.lookup import (
     read_table,
     subset_submission,
     table_path,
+    training_order,
     update_table,
 )
 from harness.dcs.lookup_rows import CORRUPTIONS
@@ -67,6 +68,20 @@ def test_units_are_ordered_by_size_and_keep_the_students_of_a_subset_together(tm
     assert [unit.seed for _, unit in units] == [0, 1] * len(pool.subsets)
     assert len({unit.id for _, unit in units}) == len(units)
     assert {unit.submission.ipc for _, unit in pool_units(tmp_path, pool, ipc=[2], seeds=[1])} == {2}
+
+
+def test_training_gives_every_selector_of_a_size_a_student_before_any_has_two(tmp_path):
+    pool = small_pool(tmp_path, frozen=True)
+    units = pool_units(tmp_path, pool)
+    ordered = training_order(units)
+    assert sorted(unit.id for unit in ordered) == sorted(unit.id for _, unit in units)
+    of_unit = {unit.id: subset for subset, unit in units}
+    assert [of_unit[unit.id].ipc for unit in ordered] == sorted(subset.ipc for subset, _ in units)
+    smallest = [(of_unit[unit.id], unit.seed) for unit in ordered if of_unit[unit.id].ipc == pool.recipe.ipc[0]]
+    firsts = {subset.method for subset, _ in smallest}
+    assert {subset.method for subset, _ in smallest[: len(firsts)]} == firsts
+    assert all(seed == 0 and subset.twin_of is None and subset.draw == 0 for subset, seed in smallest[: len(firsts)])
+    assert [seed for _, seed in smallest] == sorted(seed for _, seed in smallest)
 
 
 def test_a_subset_has_the_same_unit_wherever_its_pool_lies(tmp_path):

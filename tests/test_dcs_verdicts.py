@@ -53,6 +53,15 @@ def test_a_verdict_asks_both_tests(tested, with_twins, without, told, which):
     assert line.endswith(f": `mine` ({which})." if which else ": `mine`.")
 
 
+def test_a_verdict_says_whether_it_was_tested_without_twins(tested):
+    both = ObjectiveScore("both", "a" * 12, (), scored(tested, (0.7, 0.2, 0.01), (0.6, 0.0, 0.01)), None, (), True, {})
+    too_few = ObjectiveScore("few", "a" * 12, (), scored(tested, (0.7, 0.2, 0.01), (None, None, None)), None, (), True, {})
+    assert verdict_lines([too_few, both], quote="") == [
+        "Aligned (p < 0.05 with twins and without): both.",
+        "Aligned (p < 0.05 with twins; too few subsets to test without): few.",
+    ]
+
+
 def test_without_a_test_there_is_no_verdict(tested):
     assert verdict(replace(tested, p_selectors=None)) is None
     assert verdict_lines([]) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.dcs.statistic import TOO_FEW, LeaveOneOut, Score
 from harness.scoring.cells import NOTHING, listed, plural, signed, signed_range
 from harness.scoring.dcs import ObjectiveScore
@@ -33,6 +35,15 @@ def code(one: ObjectiveScore) -> str:
 
 def heading(one: ObjectiveScore) -> str:
     return f"{code(one)} (own losses, not computed here)" if one.is_own else code(one)
+
+
+def shared_flags(objectives: Sequence[ObjectiveScore]) -> dict[str, list[ObjectiveScore]]:
+    """Each flag of the scores once, with those it is said of."""
+    said: dict[str, list[ObjectiveScore]] = {}
+    for one in objectives:
+        for flag in one.score.flags:
+            said.setdefault(flag, []).append(one)
+    return said
 
 
 def turned_note(one: ObjectiveScore) -> str:

@@ -15,6 +15,7 @@ from harness.scoring.dcs_cells import (
     left_out_cell,
     p_cell,
     severity_cell,
+    shared_flags,
     turned_note,
     without_twins_cell,
     without_twins_p_cell,
@@ -194,12 +195,7 @@ def _notes(scores: PoolScores) -> str:
 
 
 def _flags(objectives: Sequence[ObjectiveScore]) -> list[str]:
-    """Each flag once, with those it is said of."""
-    said: dict[str, list[str]] = {}
-    for one in objectives:
-        for flag in one.score.flags:
-            said.setdefault(flag, []).append(code(one))
-    return [f"{listed(names)}: {escape(flag)}." for flag, names in said.items()]
+    return [f"{listed([code(one) for one in those])}: {escape(flag)}." for flag, those in shared_flags(objectives).items()]
 
 
 def _turning(scores: PoolScores) -> list[str]:

@@ -15,12 +15,10 @@ ALIGNED, MISLEADING, PARTED, UNDECIDED = (
     "Decided by one of the two tests alone",
     "Not decided by this pool",
 )
-REASONS = {
-    ALIGNED: f"p < {ALPHA} with twins and without",
-    MISLEADING: f"p < {ALPHA} with twins and without",
-    PARTED: "trust the one without twins, and an interval that excludes 0 in neither case",
-    UNDECIDED: f"p >= {ALPHA}: such scores come up by chance; the column by chance says how large they get",
-}
+ORDER = (ALIGNED, MISLEADING, PARTED, UNDECIDED)
+BOTH, WITH_TWINS = f"p < {ALPHA} with twins and without", f"p < {ALPHA} with twins; too few subsets to test without"
+PARTED_REASON = "trust the one without twins, and an interval that excludes 0 in neither case"
+UNDECIDED_REASON = f"p >= {ALPHA}: such scores come up by chance; the column by chance says how large they get"
 
 
 def verdict(found: Score) -> str | None:
@@ -37,11 +35,21 @@ def verdict(found: Score) -> str | None:
 
 def verdict_lines(objectives: Sequence[ObjectiveScore], quote: str = "`") -> list[str]:
     """`Aligned (p < 0.05 with twins and without): dm.` and so on, of those that there are; [] where nothing is tested."""
-    by_verdict: dict[str, list[str]] = {ALIGNED: [], MISLEADING: [], PARTED: [], UNDECIDED: []}
+    names: dict[tuple[str, str], list[str]] = {}
     for one in objectives:
         if (kind := verdict(one.score)) is not None:
-            by_verdict[kind].append(f"{quote}{one.objective}{quote}{_which(one.score) if kind == PARTED else ''}")
-    return [f"{kind} ({REASONS[kind]}): {listed(names)}." for kind, names in by_verdict.items() if names]
+            said = names.setdefault((kind, _reason(kind, one.score)), [])
+            said.append(f"{quote}{one.objective}{quote}{_which(one.score) if kind == PARTED else ''}")
+    ordered = sorted(names, key=lambda said: (ORDER.index(said[0]), said[1]))
+    return [f"{kind} ({reason}): {listed(names[kind, reason])}." for kind, reason in ordered]
+
+
+def _reason(kind: str, found: Score) -> str:
+    if kind == UNDECIDED:
+        return UNDECIDED_REASON
+    if kind == PARTED:
+        return PARTED_REASON
+    return WITH_TWINS if _without_twins(found) is None else BOTH
 
 
 def _which(found: Score) -> str:
