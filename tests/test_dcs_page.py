@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from statistics import fmean, variance
 
@@ -222,6 +223,20 @@ def test_a_pool_with_few_students_says_what_a_score_asks_for(root, pool):
     )
     table.unlink()
     assert "**No score yet**: no subset has students yet; a score" in page_of(root)
+
+
+def test_a_page_of_a_pool_that_lacks_students_calls_itself_provisional_and_says_where(root, pool):
+    put(root, pool, "dm", aligned, 0.1, 20)
+    assert "Provisional" not in page_of(root)
+    of_ipc = Counter(subset.ipc for subset in pool.subsets)
+    planned, last = len(pool.subsets) * len(pool.recipe.seeds), pool.subsets[-1]
+    kept = [line for line in table_path(root, pool).read_text().splitlines(keepends=True) if not line.startswith(f"{last.id},")]
+    table_path(root, pool).write_text("".join(kept))
+    page = page_of(root)
+    sizes = ", ".join(f"{count - (ipc == last.ipc)} of {count} at IPC {ipc}" for ipc, count in of_ipc.items())
+    told = f"**Provisional**: {planned - len(pool.recipe.seeds)} of {planned} students are trained."
+    assert f"{told} Subsets and twins that have one: {sizes}.\n" in page
+    assert page.index("- Aligned (") < page.index(told) < page.index("| `dm`")
 
 
 @pytest.mark.parametrize(

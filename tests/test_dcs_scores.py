@@ -155,6 +155,8 @@ def test_a_table_of_losses_survives_writing_and_refuses_damage(tmp_path):
         ("subset,loss\na,1e999\nb,1\n", "line 2: '1e999'"),
         ("subset,loss\na,x\nb,1\n", "line 2: 'x'"),
         ("subset,loss\na,1,2\nb,1\n", "decimals with a point"),
+        ("subset,loss\na,nan\nb,1,2\na,x\n", "line 2: 'nan' is no finite number; line 3 has 3 cells; line 4: 'x' is no"),
+        ("subset,loss\n" + "a,x\n" * 9, "line 6: 'x' is no finite number; and 4 more such lines"),
         ("subset,loss\n" + "a,1\n" * 300_000, "larger than"),
     ],
 )
@@ -248,13 +250,16 @@ def test_a_boards_dcs_is_that_of_the_loss_its_method_descends_on(root, pool, tmp
     methods = ["rded", "ca2d", "new-method", "mtt", "d4m", "unheard-of"]
     submissions = [submit(root, "random", "random"), *(submit(root, method, method, **distilled) for method in methods)]
     (scores,) = read_pool_scores(root)
-    header, cells = dcs_column([read_submission(path) for path in submissions], scores)
+    rows = [read_submission(path) for path in submissions]
+    header, cells = dcs_column(rows, scores)
     assert header == "DCS"
     measured = dcs_cell(scores.of_method("rded"))
     assert measured.startswith("+1.00 [")
-    assert [cell.split(" [")[0] for cell in cells[:1]] == ["no loss"]
+    assert [cell.split(" [")[0] for cell in cells[:1]] == ["not expressible"]
     assert cells[1:4] == [*[f"`rded_realism` {measured}"] * 2, f"`new-method` {measured} own losses"]
     assert cells[4:] == ["not computed", "not expressible", "not given"]
+    lacking = replace(scores, students=scores.planned - 1)
+    assert dcs_column(rows, lacking)[1][1] == f"{cells[1]}, provisional"
 
 
 def test_the_spread_names_the_ends_of_every_size(root, pool):

@@ -62,6 +62,16 @@ def test_a_verdict_says_whether_it_was_tested_without_twins(tested):
     ]
 
 
+def test_a_verdict_of_a_pool_without_students_of_twins_does_not_speak_of_two_tests():
+    bases = [
+        Point(f"ipc{ipc}-m{method}", f"ipc{ipc}-m{method}", ipc, f"m{method}", (float(method),), float(method))
+        for ipc in (2, 4, 10)
+        for method in range(10)
+    ]
+    one = ObjectiveScore("mine", "a" * 12, (), score(bases, resamples=50, permutations=99), None, (), True, {})
+    assert verdict_lines([one], quote="") == ["Aligned (p < 0.05 of subsets alone: no twin counts yet): mine."]
+
+
 def test_without_a_test_there_is_no_verdict(tested):
     assert verdict(replace(tested, p_selectors=None)) is None
     assert verdict_lines([]) == []

@@ -42,7 +42,7 @@ Loss = Callable[[np.ndarray, np.ndarray], float]
 def read_custom_losses(path: Path, subsets: Iterable[str], partial: bool = False) -> dict[str, float]:
     """{subset id: loss} of a CSV with the columns subset, loss. `subsets`: the pool's ids; `partial`: some may be missing.
 
-    Raises UsageError naming ids that are unknown, missing or given twice, and the line of a loss that is no finite number.
+    Raises UsageError naming the first lines that are wrong (no finite number, a subset given twice), or ids unknown or missing.
     """
     wanted = list(subsets)
     header, *lines = _lines(path)
@@ -50,19 +50,17 @@ def read_custom_losses(path: Path, subsets: Iterable[str], partial: bool = False
         raise _unfit(path, "it is empty, or its first line is", f"begin with {','.join(COLUMNS)}")
     if header != COLUMNS:
         raise _unfit(path, f"its first line is {','.join(header)[:80]}", f"begin with {','.join(COLUMNS)}")
-    losses: dict[str, float] = {}
-    first_line: dict[str, int] = {}
+    losses, first_line, faults = {}, {}, []
     for number, cells in enumerate(lines, start=2):
         if not cells:
             continue
-        if len(cells) != len(COLUMNS):
-            fix = "write subset,loss on every line, decimals with a point"
-            raise _unfit(path, f"line {number} has {len(cells)} cells", fix)
-        subset, loss = cells
-        if subset in losses:
-            why = f"line {number} gives {subset} a second time, after line {first_line[subset]}"
-            raise _unfit(path, why, "give every subset one loss")
-        losses[subset], first_line[subset] = _finite(loss, path, number), number
+        if fault := _fault(number, cells, first_line):
+            faults.append(fault)
+        else:
+            losses[cells[0]], first_line[cells[0]] = _number(cells[1]), number
+    if faults:
+        more = f"; and {len(faults) - SHOWN} more such lines" if len(faults) > SHOWN else ""
+        raise _unfit(path, "; ".join(why for why, _ in faults[:SHOWN]) + more, faults[0][1])
     unknown = sorted(set(losses) - set(wanted))
     missing = [subset for subset in wanted if subset not in losses]
     if unknown:
@@ -147,15 +145,25 @@ def _text(path: Path) -> str:
         ) from reason
 
 
-def _finite(text: str, path: Path, line: int) -> float:
-    try:
-        value = float(text.replace("_", "?"))  # Python reads 1_000 as a thousand, which no other reader of CSV does
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+def _fault(line: int, cells: tuple[str, ...], first_line: Mapping[str, int]) -> tuple[str, str] | None:
+    """What is wrong with a line, and how to mend it."""
+    if len(cells) != len(COLUMNS):
+        return f"line {line} has {len(cells)} cells", "write subset,loss on every line, decimals with a point"
+    subset, loss = cells
+    if subset in first_line:
+        why = f"line {line} gives {subset[:80]} a second time, after line {first_line[subset]}"
+        return why, "give every subset one loss"
+    if not math.isfinite(_number(loss)):
         fix = "give every subset a number; a subset without one may be left out with --partial"
-        raise _unfit(path, f"line {line}: {text[:40]!r} is no finite number", fix)
-    return value
+        return f"line {line}: {loss[:40]!r} is no finite number", fix
+    return None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text.replace("_", "?"))  # Python reads 1_000 as a thousand, which no other reader of CSV does
+    except ValueError:
+        return math.nan
 
 
 def _named(ids: Sequence[str]) -> str:

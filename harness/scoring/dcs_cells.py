@@ -9,6 +9,8 @@ from harness.scoring.cells import NOTHING, listed, plural, signed, signed_range
 from harness.scoring.dcs import ObjectiveScore
 from harness.scoring.markdown import escape
 
+NOT_OF_A_SET = "not expressible"  # what a method minimises, if anything, is a loss of something else
+
 
 def dcs_cell(one: ObjectiveScore) -> str:
     """`+0.41 [+0.20, +0.58], p 0.012 (m=120)`, of selectors; `too few (m=12 in 2 sizes)`; `undefined: ... (m=120)`."""

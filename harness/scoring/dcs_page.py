@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from harness.dcs.objectives import NOT_EXPRESSIBLE
@@ -9,6 +10,7 @@ from harness.dcs.statistic import MIN_POINTS, MIN_STRATA, TOO_FEW
 from harness.scoring.cells import NOTHING, listed, plural, signed, signed_range
 from harness.scoring.dcs import ObjectiveScore, PoolScores
 from harness.scoring.dcs_cells import (
+    NOT_OF_A_SET,
     chance_cell,
     code,
     heading,
@@ -127,7 +129,7 @@ def _pool_section(scores: PoolScores, places: Places, figures: Sequence[Figure],
 
 def _score_table(objectives: Sequence[ObjectiveScore]) -> str:
     rows = [[heading(one), *_score_cells(one)] for one in objectives]
-    rows += [[escape(entry.title), "not expressible", *[NOTHING] * (len(SCORE_HEADERS) - 1)] for entry in NOT_EXPRESSIBLE]
+    rows += [[escape(entry.title), NOT_OF_A_SET, *[NOTHING] * (len(SCORE_HEADERS) - 1)] for entry in NOT_EXPRESSIBLE]
     return table(["Objective", *SCORE_HEADERS], rows)
 
 
@@ -188,9 +190,6 @@ def _notes(scores: PoolScores) -> str:
         notes.append(f"p: losses are exchanged among {', or among '.join(groups)} selectors; others keep their own.")
     if scores.diverged:
         notes.append(f"Diverged, without an error: {plural(scores.diverged, 'student')}.")
-    lacking = scores.planned - scores.students
-    if lacking:
-        notes.append(f"Not complete: {plural(lacking, 'student')} of {scores.planned} are not trained yet.")
     return "\n".join(f"- {note}" for note in notes)
 
 
@@ -242,7 +241,18 @@ def _students_luck(scores: PoolScores) -> list[str]:
 def _answer(scores: PoolScores) -> list[str]:
     """What the tests say of each loss, or what a test would need."""
     lines = verdict_lines(scores.objectives)
-    return ["\n".join(f"- {line}" for line in lines)] if lines else _no_score_yet(scores)
+    return [*(["\n".join(f"- {line}" for line in lines)] if lines else _no_score_yet(scores)), *_what_lacks(scores)]
+
+
+def _what_lacks(scores: PoolScores) -> list[str]:
+    """At which sizes subsets have students, while the pool lacks some; nothing before the first."""
+    if scores.students in (0, scores.planned):
+        return []
+    whole = Counter(subset.ipc for subset in scores.pool.subsets)
+    here = Counter(subset.ipc for subset in scores.pool.subsets if subset.id in scores.errors.measured)
+    sizes = listed([f"{here[ipc]} of {count} at IPC {ipc}" for ipc, count in whole.items()])
+    told = f"**Provisional**: {scores.students} of {scores.planned} students are trained."
+    return [f"{told} Subsets and twins that have one: {sizes}."]
 
 
 def _no_score_yet(scores: PoolScores) -> list[str]:

@@ -17,6 +17,7 @@ ALIGNED, MISLEADING, PARTED, UNDECIDED = (
 )
 ORDER = (ALIGNED, MISLEADING, PARTED, UNDECIDED)
 BOTH, WITH_TWINS = f"p < {ALPHA} with twins and without", f"p < {ALPHA} with twins; too few subsets to test without"
+SUBSETS_ALONE = f"p < {ALPHA} of subsets alone: no twin counts yet"
 PARTED_REASON = "trust the one without twins, and an interval that excludes 0 in neither case"
 UNDECIDED_REASON = f"p >= {ALPHA}: such scores come up by chance; the column by chance says how large they get"
 
@@ -49,6 +50,8 @@ def _reason(kind: str, found: Score) -> str:
         return UNDECIDED_REASON
     if kind == PARTED:
         return PARTED_REASON
+    if found.without_twins is not None and found.without_twins.m == found.m:
+        return SUBSETS_ALONE
     return WITH_TWINS if _without_twins(found) is None else BOTH
 
 
