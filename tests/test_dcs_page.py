@@ -237,6 +237,10 @@ def test_a_page_of_a_pool_that_lacks_students_calls_itself_provisional_and_says_
     told = f"**Provisional**: {planned - len(pool.recipe.seeds)} of {planned} students are trained."
     assert f"{told} Subsets and twins that have one: {sizes}.\n" in page
     assert page.index("- Aligned (") < page.index(told) < page.index("| `dm`")
+    smallest = [line for line in kept if line.startswith(("subset,", "ipc1-"))]
+    table_path(root, pool).write_text("".join(smallest))
+    larger = ", ".join(str(ipc) for ipc in of_ipc if ipc > 1)
+    assert f"that have one: {of_ipc[1]} of {of_ipc[1]} at IPC 1, none at IPC {larger}.\n" in page_of(root)
 
 
 @pytest.mark.parametrize(

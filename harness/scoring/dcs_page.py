@@ -250,9 +250,11 @@ def _what_lacks(scores: PoolScores) -> list[str]:
         return []
     whole = Counter(subset.ipc for subset in scores.pool.subsets)
     here = Counter(subset.ipc for subset in scores.pool.subsets if subset.id in scores.errors.measured)
-    sizes = listed([f"{here[ipc]} of {count} at IPC {ipc}" for ipc, count in whole.items()])
+    sizes = [f"{here[ipc]} of {count} at IPC {ipc}" for ipc, count in whole.items() if here[ipc]]
+    without = [ipc for ipc in whole if not here[ipc]]
+    sizes += [f"none at IPC {listed(without)}"] if without else []
     told = f"**Provisional**: {scores.students} of {scores.planned} students are trained."
-    return [f"{told} Subsets and twins that have one: {sizes}."]
+    return [f"{told} Subsets and twins that have one: {listed(sizes)}."]
 
 
 def _no_score_yet(scores: PoolScores) -> list[str]:
