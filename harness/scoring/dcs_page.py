@@ -253,7 +253,8 @@ def _what_lacks(scores: PoolScores) -> list[str]:
     sizes = [f"{here[ipc]} of {count} at IPC {ipc}" for ipc, count in whole.items() if here[ipc]]
     without = [ipc for ipc in whole if not here[ipc]]
     sizes += [f"none at IPC {listed(without)}"] if without else []
-    told = f"**Provisional**: {scores.students} of {scores.planned} students are trained."
+    label = "Provisional" if any(one.score.primary is not None for one in scores.objectives) else "Not complete"
+    told = f"**{label}**: {scores.students} of {scores.planned} students are trained."
     return [f"{told} Subsets and twins that have one: {listed(sizes)}."]
 
 
