@@ -71,7 +71,8 @@ def test_losses_without_students_have_a_page_that_says_so_and_no_figure(root):
     table_path(root, pool).unlink()
     files = build_boards(root, root / "leaderboards/results")
     page = files["digits-dcs.md"]
-    assert "306 students of 306 are not trained yet" in page
+    assert ", 0 of 306 looked up" in page
+    assert "**No score yet**: no subset has students yet;" in page
     assert re.search(r"\| `dm` +\| too few +\|", page)
     assert "### Errors of the subsets" not in page
     assert not [name for name in files if name.endswith(".svg")]
